@@ -1,0 +1,158 @@
+// Package cluster is a connection to one API server: how facts are read, plans written and probes run.
+// It decides nothing; what may be written, and when, is internal/apply's alone.
+package cluster
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"isthmus.dev/isthmus/internal/mesh"
+)
+
+// A Conn is a connection to one cluster. It is safe for use by many goroutines.
+type Conn struct {
+	Name    string
+	Config  *rest.Config
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+	mapMu  sync.Mutex
+}
+
+// A Dialer connects to a cluster. It makes no request: whether the cluster answers is a fact, not an error here.
+type Dialer func(mesh.Cluster) (*Conn, error)
+
+// Options of a connection; the zero value is what commands use.
+type Options struct {
+	// Kubeconfig is the file for clusters that name none. Empty: what kubectl would use.
+	Kubeconfig string
+	// Timeout bounds every single request that is not a watch or an exec. Zero: 10 s.
+	Timeout time.Duration
+	// Wrap goes around the transport of every connection, for tests that count or break writes.
+	Wrap func(cluster string, rt http.RoundTripper) http.RoundTripper
+}
+
+// Dial returns a Dialer with these options.
+func (o Options) Dial(c mesh.Cluster) (*Conn, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if path := cmp.Or(c.Kubeconfig, o.Kubeconfig); path != "" {
+		rules.ExplicitPath = path
+	}
+	raw, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: read kubeconfig: %w", c.Name, err)
+	}
+	if _, ok := raw.Contexts[c.Context]; !ok {
+		return nil, &NoContextError{Cluster: c.Name, Context: c.Context, Have: contextNames(raw.Contexts)}
+	}
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*raw, c.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: context %q of the kubeconfig: %w", c.Name, c.Context, err)
+	}
+	// A plan reads a hundred objects at once; client-go's default of 5 requests a second would take 20 s.
+	cfg.QPS, cfg.Burst = -1, -1
+	cfg.UserAgent = "isthmus"
+	cfg.WarningHandler = rest.NoWarnings{}
+	if o.Wrap != nil {
+		cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return o.Wrap(c.Name, rt) })
+	}
+	return New(c.Name, cfg, o.Timeout)
+}
+
+// New makes a connection from a ready configuration. A zero timeout is 10 s.
+func New(name string, cfg *rest.Config, timeout time.Duration) (*Conn, error) {
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	bounded := rest.CopyConfig(cfg)
+	bounded.Timeout = timeout
+	kube, err := kubernetes.NewForConfig(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: make client: %w", name, err)
+	}
+	dyn, err := dynamic.NewForConfig(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: make client: %w", name, err)
+	}
+	disco, err := discovery.NewDiscoveryClientForConfig(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: make client: %w", name, err)
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
+	return &Conn{Name: name, Config: cfg, Kube: kube, Dynamic: dyn, mapper: mapper}, nil
+}
+
+// Resource returns a client for objects of a kind in a namespace (ignored for cluster-scoped kinds).
+// A kind that is not known is asked for once more, since a CRD may have been created a moment ago.
+func (c *Conn) Resource(gvk schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
+	c.mapMu.Lock()
+	defer c.mapMu.Unlock()
+	m, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		c.mapper.Reset()
+		m, err = c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: find resource of %s: %w", c.Name, gvk.Kind, err)
+	}
+	r := c.Dynamic.Resource(m.Resource)
+	if m.Scope.Name() == meta.RESTScopeNameNamespace {
+		return r.Namespace(namespace), nil
+	}
+	return r, nil
+}
+
+// Exec runs a program in a container and returns what it printed. Errors carry the end of its stderr.
+func (c *Conn) Exec(ctx context.Context, namespace, pod, container string, argv ...string) ([]byte, error) {
+	req := c.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: argv, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+	ws, err := remotecommand.NewWebSocketExecutor(c.Config, "GET", req.URL().String())
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
+	}
+	spdy, err := remotecommand.NewSPDYExecutor(c.Config, "POST", req.URL())
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
+	}
+	exec, err := remotecommand.NewFallbackExecutor(ws, spdy, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
+	}
+	var out, errOut bytes.Buffer
+	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut}); err != nil {
+		tail := errOut.Bytes()
+		tail = tail[max(0, len(tail)-300):]
+		return out.Bytes(), fmt.Errorf("cluster %s: exec %s in pod %s/%s: %w: %s", c.Name, argv[0], namespace, pod, err, bytes.TrimSpace(tail))
+	}
+	return out.Bytes(), nil
+}
+
+// Close gives back idle connections.
+func (c *Conn) Close() {
+	if rc, ok := c.Kube.CoreV1().RESTClient().(*rest.RESTClient); ok && rc.Client != nil {
+		rc.Client.CloseIdleConnections()
+	}
+}
+

@@ -1,0 +1,137 @@
+// Package facts reads what is true now in every cluster of a mesh: in parallel, with a deadline each, and
+// without ever writing. A cluster that does not answer is a fact, not a failure. No private key and no token
+// leaves this package: Secrets are reduced to what their certificates and addresses say.
+package facts
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// A Snapshot is what was seen of every cluster within one deadline.
+type Snapshot struct {
+	Taken    time.Time           `json:"taken"`
+	Clusters map[string]*Cluster `json:"clusters"`
+}
+
+// A Cluster is what was seen of one cluster. If Err is not empty nothing else but Name is to be trusted.
+type Cluster struct {
+	Name string `json:"name"`
+	// Err says why the cluster did not answer; empty when it did.
+	Err string `json:"err,omitempty"`
+	// Server is the address asked.
+	Server string `json:"server"`
+	// CABundle is the PEM that the kubeconfig trusts for Server; certificates only.
+	CABundle string `json:"caBundle,omitempty"`
+	// Latency is the median of a few small requests.
+	Latency time.Duration `json:"latency"`
+	// ClockSkew is the API server's clock minus ours, half the request taken off; at one second's precision
+	// (the Date header's).
+	ClockSkew time.Duration `json:"clockSkew"`
+	// UID is kube-system's: two contexts with the same one are the same cluster.
+	UID     string `json:"uid"`
+	Version string `json:"version"` // "v1.36.3"
+
+	Nodes        []Node             `json:"nodes,omitempty"`
+	ServiceCIDRs []string           `json:"serviceCIDRs,omitempty"`
+	Namespaces   []Namespace        `json:"namespaces,omitempty"`
+	CRDs         []CRD              `json:"crds,omitempty"` // istio.io and gateway API ones
+	Webhooks     []Webhook          `json:"webhooks,omitempty"`
+	Istiods      []Istiod           `json:"istiods,omitempty"`
+	Gateways     []Gateway          `json:"gateways,omitempty"` // east-west gateways: Services labelled istio=eastwestgateway
+	LoadBalancer LoadBalancer       `json:"loadBalancer"`
+	Secrets      map[string]*Secret `json:"secrets,omitempty"` // "namespace/name" → what may be known of it
+	Denied       []Right            `json:"denied,omitempty"`  // what the caller may not do and apply needs
+
+	// Live are the objects that the plan or the inventory names and that exist, Secrets without content.
+	Live map[object.Ref]*unstructured.Unstructured `json:"-"`
+	// Inventory is what Isthmus made here for this mesh.
+	Inventory []object.Ref `json:"inventory,omitempty"`
+}
+
+// A Node as far as a mesh cares.
+type Node struct {
+	Name, Arch       string
+	Ready            bool
+	Region, Zone     string
+	PodCIDRs         []string
+	CPUMilli, Memory int64 // allocatable: millicores, bytes
+}
+
+// A Namespace and its mesh labels.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+}
+
+// A CRD and who keeps it.
+type CRD struct {
+	Name, Owner string // Owner: field manager or Helm release
+}
+
+// A Webhook configuration that has to do with injection or Istio's validation.
+type Webhook struct {
+	Name, Kind, Revision, Owner string
+	Service                     string // namespace/name it calls
+}
+
+// An Istiod is a control plane found in a cluster.
+type Istiod struct {
+	Namespace, Name, Revision, Version string
+	Owner                              string // "isthmus", "istioctl", "helm:<release>", "unknown"
+	Ready, Wanted                      int32
+	Network, ClusterName, MeshID       string
+}
+
+// A Gateway is an east-west gateway's Service and its pods.
+type Gateway struct {
+	Namespace, Name, Network string
+	Addresses                []string // of its load balancer or externalIPs
+	Ready, Wanted            int32    // pods
+}
+
+// LoadBalancer tells whether Services of type LoadBalancer get addresses here.
+type LoadBalancer struct {
+	Seen     bool   // a Service of that type has an address
+	Pending  int    // Services of that type that wait for one
+	Provider string // what is known of who serves them: "isthmus-lab", "metallb", "cloud", ""
+}
+
+// A Secret is what may be known of one: no private byte in it.
+type Secret struct {
+	Namespace, Name string
+	Labels          map[string]string
+	Annotations     map[string]string
+	Keys            []string // data keys, sorted
+	// Certificates by data key, for keys that hold PEM certificates.
+	Certificates map[string][]Certificate
+	// KeyMatches tells whether ca-key.pem (or tls.key) is the private key of ca-cert.pem (or tls.crt).
+	KeyMatches bool
+	// Kubeconfigs by data key, for Istio's remote secrets.
+	Kubeconfigs map[string]Kubeconfig
+}
+
+// A Certificate's public face.
+type Certificate struct {
+	Subject, Issuer     string
+	NotBefore, NotAfter time.Time
+	IsCA                bool
+	Fingerprint         string // SHA-256 of the DER form, hex
+	SPKI                string // SHA-256 of its public key, hex: who signed whom survives a reissue
+	IssuedBy            string // fingerprint of the certificate in the same Secret that signed it; "" if none did
+	PEM                 string
+}
+
+// A Kubeconfig's public face.
+type Kubeconfig struct {
+	Server   string
+	CABundle string    // PEM
+	NotAfter time.Time // of its token; zero: no token or one that never ends
+	Subject  string    // system:serviceaccount:namespace:name
+}
+
+// A Right that a caller lacks.
+type Right struct{ Verb, Group, Resource, Namespace string }

@@ -1,0 +1,92 @@
+// Package mesh loads, defaults and validates a mesh document and answers questions about its topology.
+// A Mesh is a value: nothing in it changes after Load, and every default is filled in.
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	"isthmus.dev/isthmus/api/v1alpha1"
+)
+
+// A Mesh is a validated document with every default filled in.
+type Mesh struct {
+	Name     string
+	Clusters []Cluster
+	Istio    Istio
+	Trust    Trust
+	// CredentialTTL is how long a remote secret's token is asked to be valid.
+	CredentialTTL time.Duration
+	EastWest      v1alpha1.EastWestGateway
+	MTLS          string // STRICT or PERMISSIVE
+	Waves         [][]string
+	Verify        v1alpha1.Verify
+	// Source is the document's file, for messages.
+	Source string
+}
+
+// A Cluster is a member with its defaults filled in.
+type Cluster struct {
+	Name       string
+	Context    string // kubeconfig context
+	Kubeconfig string // file; empty: what kubectl would use
+	Network    string
+	Server     string // API server address for other clusters' control planes; empty: as in the kubeconfig
+	Istio      Istio  // the mesh's Istio with this cluster's own merged over it
+}
+
+// Istio is an installation with its defaults filled in; Values and MeshConfig are plain JSON maps.
+type Istio struct {
+	Version, Profile, Hub, Tag string
+	Values, MeshConfig         map[string]any
+	Set                        []string
+}
+
+// Trust is the mesh's identity domain and its certificates.
+type Trust struct {
+	Domain          string
+	RootTTL         time.Duration
+	IntermediateTTL time.Duration
+}
+
+// A Pair is an ordered pair of different clusters: calls go From, To.
+type Pair struct{ From, To Cluster }
+
+// Pairs returns every ordered pair of different clusters, in document order.
+func (m Mesh) Pairs() []Pair {
+	var pairs []Pair
+	for _, a := range m.Clusters {
+		for _, b := range m.Clusters {
+			if a.Name != b.Name {
+				pairs = append(pairs, Pair{a, b})
+			}
+		}
+	}
+	return pairs
+}
+
+// Cluster finds a member by name.
+func (m Mesh) Cluster(name string) (Cluster, bool) {
+	i := slices.IndexFunc(m.Clusters, func(c Cluster) bool { return c.Name == name })
+	if i < 0 {
+		return Cluster{}, false
+	}
+	return m.Clusters[i], true
+}
+
+// Home is the cluster that keeps the self-signed root: the first of the document.
+func (m Mesh) Home() Cluster { return m.Clusters[0] }
+
+// Networks lists the networks in document order, once each.
+func (m Mesh) Networks() []string {
+	var networks []string
+	for _, c := range m.Clusters {
+		if !slices.Contains(networks, c.Network) {
+			networks = append(networks, c.Network)
+		}
+	}
+	return networks
+}
+
+// MultiNetwork tells whether calls need east-west gateways.
+func (m Mesh) MultiNetwork() bool { return len(m.Networks()) > 1 }

@@ -1,0 +1,111 @@
+// Package object is the value that everything passes around: one Kubernetes object that should exist in one
+// cluster, why, and which part of the mesh it belongs to. It knows no client and no document.
+package object
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Labels and annotations that Isthmus puts on what it owns.
+const (
+	// LabelMesh names the mesh document that owns an object.
+	LabelMesh = "isthmus.dev/mesh"
+	// LabelPart names the Part of an object, with "-" for spaces.
+	LabelPart = "isthmus.dev/part"
+	// AnnotationApplied is the digest of the object as it was last applied, see Digest.
+	AnnotationApplied = "isthmus.dev/applied"
+	// Manager is Isthmus's field manager in server-side apply.
+	Manager = "isthmus"
+	// SystemNamespace holds what Isthmus keeps in a cluster: its inventory, and in the first cluster the root.
+	SystemNamespace = "isthmus-system"
+)
+
+// A Part groups objects as people speak of them.
+type Part string
+
+// The parts of a mesh, in the order in which they are made.
+const (
+	PartFoundation   Part = "foundation" // namespaces and the inventory
+	PartTrust        Part = "trust"
+	PartControlPlane Part = "control plane"
+	PartDiscovery    Part = "discovery"
+	PartPolicy       Part = "policy"
+	PartGateway      Part = "east-west gateway"
+	PartProbes       Part = "probes" // what verify brings and takes away again
+)
+
+// A Ref names an object without saying at which API version.
+type Ref struct {
+	Group     string `json:"group,omitempty"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// String is how people read it: "Deployment istio-system/istiod".
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
+	return r.Kind + " " + r.Namespace + "/" + r.Name
+}
+
+// Compare orders refs by kind, namespace, name, group.
+func (r Ref) Compare(o Ref) int {
+	return cmp.Or(strings.Compare(r.Kind, o.Kind), strings.Compare(r.Namespace, o.Namespace),
+		strings.Compare(r.Name, o.Name), strings.Compare(r.Group, o.Group))
+}
+
+// RefOf names a live or wanted object.
+func RefOf(u *unstructured.Unstructured) Ref {
+	gvk := u.GroupVersionKind()
+	return Ref{Group: gvk.Group, Kind: gvk.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}
+}
+
+// A SealKind says which secret content an object gets at the moment it is applied.
+type SealKind string
+
+// The kinds of sealed content.
+const (
+	SealRoot         SealKind = "root"          // the mesh's self-signed root, made once
+	SealIntermediate SealKind = "intermediate"  // a cluster's intermediate, signed by the root
+	SealRemoteSecret SealKind = "remote-secret" // a kubeconfig for another cluster, with a token that ends
+)
+
+// Sealed marks an object whose secret content is made only when it is applied, so that no plan can hold it.
+type Sealed struct {
+	Kind SealKind `json:"kind"`
+	// About is the cluster that the content is about: whose intermediate, whose API server.
+	About string `json:"about,omitempty"`
+}
+
+// An Object should exist in a cluster.
+type Object struct {
+	Part   Part
+	Reason string // why it exists, for people: "west's API server becomes known to east"
+	Body   *unstructured.Unstructured
+	Sealed *Sealed // nil for all but secrets
+}
+
+// Ref names the object.
+func (o Object) Ref() Ref { return RefOf(o.Body) }
+
+// Objects are what should exist: cluster name → objects.
+type Objects map[string][]Object
+
+// Add appends to a cluster's objects.
+func (o Objects) Add(cluster string, more ...Object) { o[cluster] = append(o[cluster], more...) }
+
+// Refs lists what should exist in a cluster, in order and once each.
+func (o Objects) Refs(cluster string) []Ref {
+	refs := make([]Ref, 0, len(o[cluster]))
+	for _, x := range o[cluster] {
+		refs = append(refs, x.Ref())
+	}
+	slices.SortFunc(refs, Ref.Compare)
+	return slices.Compact(refs)
+}
