@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+// env is what every command is given: streams and the flags that all share.
+type env struct {
+	view.Streams
+	file       string
+	kubeconfig string
+	output     string
+	set        []string
+	timeout    time.Duration
+}
+
+// mesh loads the document that -f names, with --set applied.
+func (e *env) mesh() (mesh.Mesh, error) {
+	if e.file != "-" {
+		return mesh.LoadFile(e.file, e.set)
+	}
+	data, err := io.ReadAll(e.In)
+	if err != nil {
+		return mesh.Mesh{}, fmt.Errorf("read the document from standard input: %w", err)
+	}
+	return mesh.Load("-", data, e.set)
+}
+
+// dial connects to clusters as the flags say.
+func (e *env) dial(c mesh.Cluster) (*cluster.Conn, error) {
+	return cluster.Options{Kubeconfig: e.kubeconfig}.Dial(c)
+}
+
+// format is the output format, which must be one of those that the command has.
+func (e *env) format(have ...view.Format) (view.Format, error) {
+	f := view.Format(e.output)
+	if f == view.Human || slices.Contains(have, f) {
+		return f, nil
+	}
+	return "", usagef("no output format %q here; there are: %v", e.output, have)
+}
+
+// show prints a result: v for programs, or what human writes for people.
+func (e *env) show(v any, human func(*view.Page)) error {
+	f, err := e.format(view.JSON, view.YAML)
+	if err != nil {
+		return err
+	}
+	if f == view.Human {
+		human(e.page())
+		return nil
+	}
+	return view.Machine(e.Out, f, v)
+}
+
+// page is Out for people.
+func (e *env) page() *view.Page { return view.NewPage(e.Out, e.Colour(e.Out)) }
+
+// An exitError ends a command with a code of its own. Err may be nil: everything has been said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// Exit codes; they are part of the interface (docs/cli.md).
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitChanges = 3 // plan --detailed-exitcode has changes
+	exitChecks  = 4 // check or verify found errors
+)
+
+func usagef(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// checksFailed ends a command whose result, already shown, is bad.
+func checksFailed() error { return &exitError{code: exitChecks} }
+
+func codeOf(err error) int {
+	var ee *exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &ee):
+		return ee.code
+	}
+	return exitFailed
+}

@@ -1,0 +1,91 @@
+// Package cli is the isthmus program: one file a command, each of them arguments → engine → view.
+// Nothing here decides anything about a mesh.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/view"
+)
+
+// Run runs one command line and returns the process's exit code: 0 done, 1 failed, 2 usage, 3 plan has
+// changes, 4 checks failed. Only main exits.
+func Run(ctx context.Context, s view.Streams, args []string) int {
+	root := newRoot(&env{Streams: s})
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	var ee *exitError
+	if err != nil && (!errors.As(err, &ee) || ee.err != nil) {
+		page := view.NewPage(s.Err, s.Colour(s.Err))
+		fmt.Fprintf(page, "%s %v\n", page.Mark(view.No), err)
+	}
+	return codeOf(err)
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "isthmus",
+		Short: "Several Kubernetes clusters, one Istio mesh, proved by real calls",
+		Long: `Isthmus turns several Kubernetes clusters into one Istio mesh, keeps it that way and proves it.
+
+Write one short document, read one plan, and watch real calls prove the result:
+  isthmus init      write mesh.yaml from kubeconfig contexts
+  isthmus check     are these clusters fit to be joined?
+  isthmus plan      what would change; nothing is written
+  isthmus apply     do it; safe to run again, safe to interrupt
+  isthmus verify    real calls between every pair of clusters`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noUnknownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w\n  See: %s --help", err, c.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	f := root.PersistentFlags()
+	f.StringVarP(&e.file, "file", "f", "mesh.yaml", "the mesh document; - is standard input")
+	f.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
+	f.StringVarP(&e.output, "output", "o", "", "json or yaml instead of the form for people")
+	f.StringArrayVar(&e.set, "set", nil, "path=value over the document, as in istioctl; may be repeated")
+	root.AddGroup(&cobra.Group{ID: "mesh", Title: "The mesh:"}, &cobra.Group{ID: "more", Title: "More:"})
+	for _, add := range []struct {
+		group string
+		make  func(*env) *cobra.Command
+	}{
+		{"mesh", newInit},
+		{"mesh", newCheck},
+		{"mesh", newPlan},
+		{"mesh", newApply},
+		{"mesh", newVerify},
+		{"mesh", newStatus},
+		{"mesh", newUninstall},
+		{"more", newImage},
+		{"more", newVersion},
+		{"more", newProbe},
+	} {
+		c := add.make(e)
+		c.GroupID = add.group
+		root.AddCommand(c)
+	}
+	root.SetHelpCommand(newHelp(e))
+	root.SetHelpCommandGroupID("more")
+	return root
+}
+
+func noUnknownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("no command %q; did you mean %q?", args[0], near[0])
+	}
+	return usagef("no command %q; see: isthmus --help", args[0])
+}
