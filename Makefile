@@ -1,0 +1,49 @@
+# Two targets matter to a newcomer: demo and test. Both install or build what they need and say so.
+# Everything is built with the same flags, so that Go's cache is shared by the product, the lab and the tests.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
+
+BIN := bin
+LDFLAGS := -s -w
+LAB := $(BIN)/isthmus-lab
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: programs packages ## two real clusters become one mesh, and real calls prove it
+	@./examples/quickstart/demo.sh
+
+.PHONY: test
+test: packages ## every test: unit, script, and lab on real clusters
+	go test ./...
+	go test -tags lab -count 1 -timeout 60m -v ./test/lab
+
+.PHONY: unit
+unit: ## only the tests that need no cluster
+	go test ./...
+
+.PHONY: bench
+bench: programs packages ## the numbers of docs/numbers.md, measured here
+	go test -tags lab -count 1 -timeout 90m -run '^$$' -bench . -benchtime 1x -v ./test/lab
+
+.PHONY: programs
+programs: ## bin/isthmus and bin/isthmus-lab
+	@echo "building    isthmus, isthmus-lab (minutes the first time, then kept)"
+	@mkdir -p $(BIN)
+	@go build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+.PHONY: packages
+packages: ## Debian packages that the lab calls
+	@.ci/packages
+
+.PHONY: lint
+lint: ## golangci-lint with the project's config, gofumpt, go vet
+	go tool -modfile=tools/go.mod golangci-lint run ./...
+
+.PHONY: clean
+clean: ## the built programs; never a lab or a cache
+	rm -rf $(BIN)
