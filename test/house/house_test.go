@@ -19,9 +19,9 @@ const module = "isthmus.dev/isthmus/"
 
 // A rule forbids packages under From to import packages under any of Not.
 type rule struct {
-	From   string
-	Not    []string
-	Why    string
+	From string
+	Not  []string
+	Why  string
 }
 
 var rules = []rule{

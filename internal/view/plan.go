@@ -1,0 +1,147 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
+)
+
+// PlanOptions say how much of a plan to show.
+type PlanOptions struct {
+	All bool      // every object, the unchanged ones too
+	Now time.Time // for "12 min ago"
+}
+
+// Counts of a plan's changes by action.
+type Counts map[plan.Action]int
+
+// Count counts a plan's changes by action.
+func Count(p plan.Plan) Counts {
+	n := Counts{}
+	for _, w := range p.Waves {
+		for _, c := range w.Changes {
+			n[c.Action]++
+		}
+	}
+	return n
+}
+
+// Changes is how many objects will be written.
+func (n Counts) Changes() int { return n[plan.Create] + n[plan.Configure] + n[plan.Replace] + n[plan.Delete] }
+
+// Plan shows what would change, wave by wave, cluster by cluster.
+func Plan(p *Page, pl plan.Plan, o PlanOptions) {
+	for i, w := range pl.Waves {
+		for _, c := range w.Clusters {
+			changes := slices.DeleteFunc(slices.Clone(w.Changes), func(x plan.Change) bool { return x.Cluster != c })
+			fmt.Fprintf(p, "%s · %s\n", p.Bold(fmt.Sprintf("wave %d", i+1)), p.Bold(c))
+			planCluster(p, changes, o)
+		}
+	}
+	for _, x := range pl.Pending {
+		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(Hmm), x.Cluster, x.Why)
+	}
+	n := Count(pl)
+	if n.Changes() == 0 {
+		fmt.Fprintf(p, "Nothing to change: %d objects are as they should be.\n", n[plan.Unchanged])
+		return
+	}
+	fmt.Fprintf(p, "%d to create, %d to change, %d to replace, %d to delete; %d stay as they are.\n",
+		n[plan.Create], n[plan.Configure], n[plan.Replace], n[plan.Delete], n[plan.Unchanged])
+}
+
+func planCluster(p *Page, changes []plan.Change, o PlanOptions) {
+	creates := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return c.Action != plan.Create })
+	if len(creates) > 0 && !o.All {
+		fmt.Fprintf(p, "  %s %d create    %s\n", p.Good("+"), len(creates), byPart(creates))
+	}
+	shown := len(creates)
+	for _, c := range changes {
+		if c.Action == plan.Unchanged && !o.All || c.Action == plan.Create && !o.All {
+			continue
+		}
+		shown++
+		fmt.Fprintf(p, "  %s %-60s %s\n", sign(p, c.Action), c.Object, p.Dim(c.Reason))
+		for _, f := range c.Fields {
+			who := ""
+			if f.By != "" {
+				who = "  " + p.Warn("changed by "+f.By+ago(f.At, o.Now))
+			}
+			fmt.Fprintf(p, "      %s   %s → %s%s\n", f.Path, f.From, f.To, who)
+		}
+	}
+	for _, impact := range impacts(changes) {
+		fmt.Fprintf(p, "  %s %s\n", p.Warn("disturbs:"), impact)
+	}
+	if shown == 0 {
+		fmt.Fprintf(p, "  %s nothing to change\n", p.Dim("="))
+	}
+}
+
+func sign(p *Page, a plan.Action) string {
+	switch a {
+	case plan.Create:
+		return p.Good("+")
+	case plan.Configure:
+		return p.Warn("~")
+	case plan.Replace:
+		return p.Warn("±")
+	case plan.Delete:
+		return p.Bad("-")
+	}
+	return p.Dim("=")
+}
+
+// byPart counts objects by part, in the order in which parts are first made.
+func byPart(changes []plan.Change) string {
+	var parts []object.Part
+	n := map[object.Part]int{}
+	for _, c := range changes {
+		if n[c.Part] == 0 {
+			parts = append(parts, c.Part)
+		}
+		n[c.Part]++
+	}
+	words := make([]string, 0, len(parts))
+	for _, part := range parts {
+		words = append(words, fmt.Sprintf("%s %d", part, n[part]))
+	}
+	return strings.Join(words, " · ")
+}
+
+func impacts(changes []plan.Change) []string {
+	var all []string
+	for _, c := range changes {
+		all = append(all, c.Impact...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func ago(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return ", " + cmp.Or(Age(now.Sub(at)), "now") + " ago"
+}
+
+// Age is a long duration as people read it: "12 min", "3 h", "89 d".
+func Age(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d < 2*365*24*time.Hour:
+		return fmt.Sprintf("%d d", int(d.Hours()/24))
+	}
+	days := int(d.Hours() / 24)
+	return fmt.Sprintf("%d y %d d", days/365, days%365)
+}
