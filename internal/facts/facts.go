@@ -22,10 +22,16 @@ type Cluster struct {
 	Name string `json:"name"`
 	// Err says why the cluster did not answer; empty when it did.
 	Err string `json:"err,omitempty"`
+	// Cause tells kinds of Err apart, for checks and hints; empty when Err is.
+	Cause Cause `json:"cause,omitempty"`
 	// Server is the address asked.
 	Server string `json:"server"`
 	// CABundle is the PEM that the kubeconfig trusts for Server; certificates only.
 	CABundle string `json:"caBundle,omitempty"`
+	// Insecure tells that the kubeconfig says insecure-skip-tls-verify: whoever answers is believed.
+	Insecure bool `json:"insecure,omitempty"`
+	// ServerNotAfter is when the certificate that the API server presents ends; zero when not known.
+	ServerNotAfter time.Time `json:"serverNotAfter,omitzero"`
 	// Latency is the median of a few small requests.
 	Latency time.Duration `json:"latency"`
 	// ClockSkew is the API server's clock minus ours, half the request taken off; at one second's precision
@@ -52,6 +58,17 @@ type Cluster struct {
 	Inventory []object.Ref `json:"inventory,omitempty"`
 }
 
+// A Cause is why a cluster did not answer.
+type Cause string
+
+// The causes. Anything that is none of these is CauseUnreachable.
+const (
+	CauseContext     Cause = "context"     // the kubeconfig or the context in it cannot be used
+	CauseUnreachable Cause = "unreachable" // no connection: refused, no route, name not found, timed out
+	CauseTLS         Cause = "tls"         // its certificate is not the one that the kubeconfig trusts
+	CauseCredentials Cause = "credentials" // 401: it answers and does not know the caller
+)
+
 // A Node as far as a mesh cares.
 type Node struct {
 	Name, Arch       string
@@ -59,12 +76,19 @@ type Node struct {
 	Region, Zone     string
 	PodCIDRs         []string
 	CPUMilli, Memory int64 // allocatable: millicores, bytes
+	// CPURequested and MemoryRequested are what the pods on it have asked for: millicores, bytes.
+	// Zero when the pods could not be listed.
+	CPURequested, MemoryRequested int64
+	// Unschedulable tells that it is cordoned or has a NoSchedule or NoExecute taint.
+	Unschedulable bool
 }
 
 // A Namespace and its mesh labels.
 type Namespace struct {
 	Name   string
 	Labels map[string]string
+	// Terminating tells that it is being deleted: nothing can be created in it.
+	Terminating bool
 }
 
 // A CRD and who keeps it.
@@ -76,6 +100,7 @@ type CRD struct {
 type Webhook struct {
 	Name, Kind, Revision, Owner string
 	Service                     string // namespace/name it calls
+	FailurePolicy               string // "Fail" or "Ignore", the strictest of its webhooks
 }
 
 // An Istiod is a control plane found in a cluster.
@@ -84,12 +109,16 @@ type Istiod struct {
 	Owner                              string // "isthmus", "istioctl", "helm:<release>", "unknown"
 	Ready, Wanted                      int32
 	Network, ClusterName, MeshID       string
+	TrustDomain                        string // of its mesh configuration; "" when that was not seen
+	Mesh                               string // the isthmus.dev/mesh label: whose it is when Owner is "isthmus"
 }
 
 // A Gateway is an east-west gateway's Service and its pods.
 type Gateway struct {
 	Namespace, Name, Network string
-	Addresses                []string // of its load balancer or externalIPs
+	Type                     string   // of the Service: "LoadBalancer", "NodePort", "ClusterIP"
+	Addresses                []string // of its load balancer or externalIPs: IPs or host names
+	Annotations              map[string]string
 	Ready, Wanted            int32    // pods
 }
 
