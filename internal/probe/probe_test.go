@@ -59,12 +59,18 @@ func TestCallsAreAnswered(t *testing.T) {
 		{ID: "3", To: "tcp://" + at.TCP, Count: 3},
 	}
 	want := []Result{
-		{ID: "1", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3}, Code: 200,
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "http/1.1"}},
-		{ID: "2", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "grpc"}},
-		{ID: "3", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "tcp", Echo: "isthmus-probe"}},
+		{
+			ID: "1", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3}, Code: 200,
+			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "http/1.1"},
+		},
+		{
+			ID: "2", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
+			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "grpc"},
+		},
+		{
+			ID: "3", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
+			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "tcp", Echo: "isthmus-probe"},
+		},
 	}
 	got := newCaller().All(t.Context(), calls)
 	opts := cmp.Options{
