@@ -17,22 +17,11 @@ type PlanOptions struct {
 	Now time.Time // for "12 min ago"
 }
 
-// Counts of a plan's changes by action.
-type Counts map[plan.Action]int
-
-// Count counts a plan's changes by action.
-func Count(p plan.Plan) Counts {
-	n := Counts{}
-	for _, w := range p.Waves {
-		for _, c := range w.Changes {
-			n[c.Action]++
-		}
-	}
-	return n
+// Changes is how many objects a plan writes.
+func Changes(p plan.Plan) int {
+	n := p.Counts()
+	return n[plan.Create] + n[plan.Configure] + n[plan.Replace] + n[plan.Delete]
 }
-
-// Changes is how many objects will be written.
-func (n Counts) Changes() int { return n[plan.Create] + n[plan.Configure] + n[plan.Replace] + n[plan.Delete] }
 
 // Plan shows what would change, wave by wave, cluster by cluster.
 func Plan(p *Page, pl plan.Plan, o PlanOptions) {
@@ -46,8 +35,11 @@ func Plan(p *Page, pl plan.Plan, o PlanOptions) {
 	for _, x := range pl.Pending {
 		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(Hmm), x.Cluster, x.Why)
 	}
-	n := Count(pl)
-	if n.Changes() == 0 {
+	for _, x := range pl.Conflicts {
+		fmt.Fprintf(p, "%s %s is in the way\n", p.Mark(No), x)
+	}
+	n := pl.Counts()
+	if Changes(pl) == 0 {
 		fmt.Fprintf(p, "Nothing to change: %d objects are as they should be.\n", n[plan.Unchanged])
 		return
 	}
