@@ -1,0 +1,151 @@
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"isthmus.dev/isthmus/internal/facts"
+)
+
+// remoteSecretLabel marks the Secrets that istiod reads kubeconfigs of other clusters from.
+const remoteSecretLabel = "istio/multiCluster"
+
+// A remote is one kubeconfig that a cluster holds for another.
+type remote struct {
+	holder Member
+	secret *facts.Secret
+	about  string // the data key: what istiod calls the other cluster
+	facts.Kubeconfig
+}
+
+func (r remote) object() string { return "Secret " + r.secret.Namespace + "/" + r.secret.Name }
+
+func (r remote) drop() string {
+	return kubectlOn(r.holder.Cluster, fmt.Sprintf("-n %s delete secret %s", r.secret.Namespace, r.secret.Name))
+}
+
+// remotes lists what the members hold, in document order, then by Secret and cluster.
+func remotes(in Input) []remote {
+	var out []remote
+	for _, m := range in.Members() {
+		for _, name := range slices.Sorted(maps.Keys(m.Facts.Secrets)) {
+			s := m.Facts.Secrets[name]
+			if s.Labels[remoteSecretLabel] != "true" {
+				continue
+			}
+			for _, about := range slices.Sorted(maps.Keys(s.Kubeconfigs)) {
+				out = append(out, remote{m, s, about, s.Kubeconfigs[about]})
+			}
+		}
+	}
+	return out
+}
+
+func tokensLast(in Input) []Finding {
+	// apply replaces a token when a third of its time is left; half of that is late.
+	late := min(7*24*time.Hour, in.Mesh.CredentialTTL/6)
+	var out []Finding
+	for _, r := range remotes(in) {
+		if r.NotAfter.IsZero() || r.NotAfter.Sub(in.Now.Taken) > late {
+			continue
+		}
+		f := Finding{
+			Cluster: r.holder.Name, Other: r.about, Object: r.object(),
+			Seen: fmt.Sprintf("its credential for %s %s", r.about, ends(r.NotAfter, in.Now.Taken)),
+			Do:   "isthmus apply makes a new one",
+		}
+		if !madeHere(r.secret, in.Mesh) {
+			f.Do = "isthmus did not make it; make a new one, or delete it: " + r.drop()
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func tokensEnd(in Input) []Finding {
+	var out []Finding
+	for _, r := range remotes(in) {
+		if !r.NotAfter.IsZero() {
+			continue
+		}
+		f := Finding{
+			Cluster: r.holder.Name, Other: r.about, Object: r.object(),
+			Seen: fmt.Sprintf("its credential for %s has no end: who steals it keeps it", r.about),
+			Do:   "isthmus apply replaces it by one that ends",
+		}
+		if !madeHere(r.secret, in.Mesh) {
+			f.Do = "isthmus did not make it; delete it and let apply make one that ends: " + r.drop()
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func remotesPointRight(in Input) []Finding {
+	var out []Finding
+	for _, r := range remotes(in) {
+		c, member := in.Mesh.Cluster(r.about)
+		if !member || !madeHere(r.secret, in.Mesh) {
+			continue
+		}
+		want, ca := c.Server, ""
+		if f := in.Now.Clusters[c.Name]; f != nil && f.Err == "" {
+			ca = f.CABundle
+			if want == "" {
+				want = f.Server
+			}
+		}
+		f := Finding{Cluster: r.holder.Name, Other: r.about, Object: r.object(), Do: "isthmus apply"}
+		switch {
+		case want != "" && strings.TrimSuffix(r.Server, "/") != strings.TrimSuffix(want, "/"):
+			f.Seen = fmt.Sprintf("sends istiod to %s for %s, which is at %s now", r.Server, r.about, want)
+		case ca != "" && r.CABundle != "" && strings.TrimSpace(ca) != strings.TrimSpace(r.CABundle):
+			f.Seen = fmt.Sprintf("trusts another authority for %s's API server than the kubeconfig does now", r.about)
+		default:
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func remotesAreMembers(in Input) []Finding {
+	var out []Finding
+	for _, r := range remotes(in) {
+		if _, member := in.Mesh.Cluster(r.about); member {
+			continue
+		}
+		f := Finding{
+			Cluster: r.holder.Name, Object: r.object(),
+			Seen: fmt.Sprintf("istiod still watches %s, which is not in the document: its endpoints stay in use", r.about),
+			Do:   "isthmus apply takes it away",
+		}
+		if !madeHere(r.secret, in.Mesh) {
+			f.Do = "isthmus did not make it; add the cluster to spec.clusters, or: " + r.drop()
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func remotesAreOnce(in Input) []Finding {
+	var out []Finding
+	for _, r := range remotes(in) {
+		if _, member := in.Mesh.Cluster(r.about); !member || madeHere(r.secret, in.Mesh) {
+			continue
+		}
+		f := Finding{
+			Cluster: r.holder.Name, Other: r.about, Object: r.object(),
+			Seen: fmt.Sprintf("isthmus did not make this credential for %s: istiod takes whichever of two it sees first and ignores the other", r.about),
+			Do:   r.drop(),
+		}
+		if r.about == r.holder.Name {
+			f.Severity, f.Seen = Note, "a remote secret for the cluster that it is in: istiod ignores it"
+		}
+		out = append(out, f)
+	}
+	return out
+}
