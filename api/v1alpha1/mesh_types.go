@@ -1,12 +1,27 @@
 // Package v1alpha1 is the vocabulary of a mesh document: one Go type for the file that people write and
 // for the custom resource. It imports apimachinery only, holds no behaviour, and gives every field the
 // name that Istio or Kubernetes gives it.
+//
+// What a document must obey stands beside the fields, as markers from which controller-gen writes CRD: defaults
+// that never change, enumerations, and rules in CEL. An API server and internal/mesh run the same ones. Defaults
+// that depend on other fields or on the program's release are filled in by internal/mesh.
+//
+// +groupName=isthmus.dev
 package v1alpha1
 
 import (
+	_ "embed"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
+
+//go:generate go tool -modfile=generate/go.mod controller-gen crd:maxDescLen=2000 paths=. output:crd:dir=.
+
+// CRD is the CustomResourceDefinition of Mesh as YAML, made by go generate from the types of this package.
+//
+//go:embed isthmus.dev_meshes.yaml
+var CRD []byte
 
 // APIVersion and Kind identify a mesh document.
 const (
@@ -15,148 +30,316 @@ const (
 )
 
 // A Mesh says which clusters are one Istio mesh and how. Everything but the clusters has a safe default.
+//
+// +kubebuilder:resource:scope=Cluster
+// +kubebuilder:storageversion
+// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self.metadata.name).hasValue()",fieldPath=".metadata.name",message="a mesh's name is a label value and a part of object names: lower-case letters, digits and \"-\", at most 63"
 type Mesh struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
+	metav1.TypeMeta `json:",inline"`
+	// Metadata holds the mesh's name, which is also Istio's meshID.
+	metav1.ObjectMeta `json:"metadata,omitzero"`
 
+	// Spec is what a person wants to be true.
 	Spec MeshSpec `json:"spec"`
 }
 
 // MeshSpec is what a person wants to be true.
 type MeshSpec struct {
-	// Clusters are the members, in the order in which they are changed.
+	// Clusters are the members, in the order in which they are changed. One is a mesh too: it can grow later.
+	//
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4096
 	Clusters []Cluster `json:"clusters"`
 	// Istio is what runs on every cluster.
-	Istio Istio `json:"istio,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Istio Istio `json:"istio,omitzero"`
 	// Trust is the mesh's identity domain and where its certificates come from.
-	Trust Trust `json:"trust,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Trust Trust `json:"trust,omitzero"`
 	// Discovery is how clusters learn of each other's services.
-	Discovery Discovery `json:"discovery,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Discovery Discovery `json:"discovery,omitzero"`
 	// Gateways are the proxies at the edge of a network.
-	Gateways Gateways `json:"gateways,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Gateways Gateways `json:"gateways,omitzero"`
 	// Security is what every workload must obey.
-	Security Security `json:"security,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Security Security `json:"security,omitzero"`
 	// Rollout is how many clusters are changed together.
-	Rollout Rollout `json:"rollout,omitempty"`
+	//
+	// +optional
+	Rollout Rollout `json:"rollout,omitzero"`
 	// Verify is how proofs are made.
-	Verify Verify `json:"verify,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Verify Verify `json:"verify,omitzero"`
 }
 
 // A Cluster is one member of the mesh.
 type Cluster struct {
-	// Name is what Istio calls clusterName: a DNS label, unique in the mesh.
+	// Name is what Istio calls clusterName, unique in the mesh. It is a DNS label of at most 43 characters, so
+	// that the Secret istio-remote-secret-NAME, which Istio's tools name after it, fits a label value (63).
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=43
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="a cluster's name is a DNS label: lower-case letters, digits and \"-\", a letter or digit at both ends"
 	Name string `json:"name"`
 	// Access says how to reach the API server.
-	Access Access `json:"access,omitempty"`
-	// Network names the set of endpoints that reach each other directly (topology.istio.io/network).
+	//
+	// +optional
+	Access Access `json:"access,omitzero"`
+	// Network names the set of endpoints that reach each other directly (topology.istio.io/network): a label value.
 	// Default: a network of its own, named after the cluster.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="a network's name is a label value: letters, digits, \"-\", \"_\" and \".\", a letter or digit at both ends"
 	Network string `json:"network,omitempty"`
 	// Server is the address of the API server that other clusters' control planes use, where it differs
-	// from the one in the kubeconfig.
+	// from the one in the kubeconfig: https://HOST[:PORT].
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''",message="an API server's address is https://HOST or https://HOST:PORT"
 	Server string `json:"server,omitempty"`
 	// Istio is merged over spec.istio for this cluster.
-	Istio ClusterIstio `json:"istio,omitempty"`
+	//
+	// +optional
+	Istio ClusterIstio `json:"istio,omitzero"`
 }
 
 // Access is one way to reach an API server.
 type Access struct {
 	// Context is the name of a kubeconfig context. Default: the cluster's name.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Context string `json:"context,omitempty"`
-	// Kubeconfig is a file; default: what kubectl would use (KUBECONFIG, ~/.kube/config).
+	// Kubeconfig is a file; a relative path is taken from the document's folder. Default: what kubectl would
+	// use (KUBECONFIG, ~/.kube/config).
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 }
 
-// Istio is an installation, in istioctl's own words: whatever istioctl can install, this can.
+// Istio is an installation, in istioctl's own words: whatever istioctl can install, this can. What is set later
+// wins: the profile, then values and meshConfig, then set.
 type Istio struct {
-	// Version is Istio's release. Default: the one whose charts are embedded.
+	// Version is Istio's release, "1.31" or "1.31.1", and must be of the minor release whose charts this program
+	// carries. It chooses the images where tag is not set. Default: the release of the embedded charts.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^1[.][0-9]+([.][0-9]+)?$')",message="a release of Istio is written 1.31 or 1.31.1"
 	Version string `json:"version,omitempty"`
-	// Profile is one of Istio's: default, demo, minimal, empty, preview, stable, remote... Default: "default"
-	// without an ingress gateway ("minimal"), because a mesh needs none to be one.
+	// Profile is one of Istio's. The default is minimal, which is Istio's own default without the ingress gateway:
+	// a mesh needs none to be one, and the east-west gateways do not come from the profile.
+	//
+	// +optional
+	// +kubebuilder:default=minimal
+	// +kubebuilder:validation:Enum=ambient;default;demo;empty;minimal;openshift;openshift-ambient;preview;remote;stable
 	Profile string `json:"profile,omitempty"`
-	// Hub and Tag are where the images come from.
+	// Hub is the registry and folder that images come from. Default: docker.io/istio.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9][-a-zA-Z0-9._:/]*[a-zA-Z0-9]$') && !self.contains('://')",message="a hub is HOST/PATH, without a scheme and without a \"/\" at its end"
 	Hub string `json:"hub,omitempty"`
+	// Tag is the tag of the images. Default: the version.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][-a-zA-Z0-9._]*$')",message="an image tag is letters, digits, \"_\", \".\" and \"-\", and begins with none of the last two"
 	Tag string `json:"tag,omitempty"`
 	// Values are Helm values, passed through untouched.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Values *runtime.RawExtension `json:"values,omitempty"`
 	// MeshConfig is Istio's MeshConfig, passed through untouched.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
 	MeshConfig *runtime.RawExtension `json:"meshConfig,omitempty"`
-	// Set is a list of "path=value", as istioctl install --set takes.
+	// Set is a list of "path=value", as istioctl install --set takes: for what neither values nor meshConfig can
+	// say, such as components.pilot.k8s.
+	//
+	// +optional
+	// +listType=atomic
 	Set []string `json:"set,omitempty"`
 }
 
-// ClusterIstio is merged over the mesh's Istio: maps by key, everything else replaced.
+// ClusterIstio is merged over the mesh's Istio: maps by key, everything else replaced; set is appended.
 type ClusterIstio struct {
-	Values     *runtime.RawExtension `json:"values,omitempty"`
+	// Values are Helm values for this cluster.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Values *runtime.RawExtension `json:"values,omitempty"`
+	// MeshConfig is Istio's MeshConfig for this cluster.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
 	MeshConfig *runtime.RawExtension `json:"meshConfig,omitempty"`
-	Set        []string              `json:"set,omitempty"`
+	// Set is a list of "path=value", after the mesh's.
+	//
+	// +optional
+	// +listType=atomic
+	Set []string `json:"set,omitempty"`
 }
 
 // Trust is the mesh's identity domain and its certificates.
+//
+// +kubebuilder:validation:XValidation:rule="duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
 type Trust struct {
-	// Domain is the SPIFFE trust domain. Default: cluster.local.
+	// Domain is the SPIFFE trust domain: lower-case letters, digits, ".", "-" and "_" (SPIFFE-ID, section 2.1).
+	//
+	// +optional
+	// +kubebuilder:default=cluster.local
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",message="a trust domain is a name such as cluster.local: lower-case letters, digits, \".\", \"-\" and \"_\""
 	Domain string `json:"domain,omitempty"`
-	// Root is where the root certificate comes from. Default: selfSigned.
-	Root Root `json:"root,omitempty"`
-	// IntermediateTTL is how long a cluster's intermediate is valid. Default: 8760h.
-	IntermediateTTL *metav1.Duration `json:"intermediateTTL,omitempty"`
+	// Root is where the root certificate comes from.
+	//
+	// +optional
+	// +kubebuilder:default={selfSigned: {}}
+	Root Root `json:"root,omitzero"`
+	// IntermediateTTL is how long a cluster's intermediate is valid: at least an hour, and no longer than the root.
+	//
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="an intermediate that is valid for less than 1h ends before it can be replaced"
+	IntermediateTTL Duration `json:"intermediateTTL,omitempty"`
 }
 
 // Root says where the root certificate comes from: exactly one field is set.
 type Root struct {
 	// SelfSigned makes a root once and keeps it in the first cluster.
-	SelfSigned *SelfSignedRoot `json:"selfSigned,omitempty"`
+	SelfSigned *SelfSignedRoot `json:"selfSigned"`
 }
 
 // SelfSignedRoot is a root that Isthmus makes.
 type SelfSignedRoot struct {
-	// TTL is how long the root is valid. Default: 87600h.
-	TTL *metav1.Duration `json:"ttl,omitempty"`
+	// TTL is how long the root is valid.
+	//
+	// +optional
+	// +kubebuilder:default="87600h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="a root that is valid for less than 1h ends before it can be replaced"
+	TTL Duration `json:"ttl,omitempty"`
 }
 
 // Discovery is how clusters learn of each other's services.
 type Discovery struct {
-	// Registry is "kubernetes": every control plane watches every API server. Default: kubernetes.
+	// Registry is where clusters learn of each other's services. With "kubernetes" every control plane watches
+	// every API server.
+	//
+	// +optional
+	// +kubebuilder:default=kubernetes
+	// +kubebuilder:validation:Enum=kubernetes
 	Registry string `json:"registry,omitempty"`
-	// CredentialTTL is how long a remote secret's token is valid; renewed by apply once a third of it is left.
-	// Default: 2160h. An API server may give less (its --service-account-max-token-expiration).
-	CredentialTTL *metav1.Duration `json:"credentialTTL,omitempty"`
+	// CredentialTTL is how long a remote secret's token is valid; apply renews it once a third of it is left. It is
+	// at least 10m, as TokenRequest demands (BoundServiceAccountToken), and an API server may give less than is
+	// asked (its --service-account-max-token-expiration).
+	//
+	// +optional
+	// +kubebuilder:default="2160h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m')",message="Kubernetes gives no token for less than 10m"
+	CredentialTTL Duration `json:"credentialTTL,omitempty"`
 }
+
+// A Duration is a span of time in Go's own words, whole hours, minutes and seconds in this order: 2160h, 1h30m. There
+// are no days. The most that fits, 999999h, is 114 years.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$`
+type Duration string
 
 // Gateways are the proxies at the edge of a network.
 type Gateways struct {
 	// EastWest carries calls between networks.
-	EastWest EastWestGateway `json:"eastWest,omitempty"`
+	//
+	// +optional
+	// +kubebuilder:default={}
+	EastWest EastWestGateway `json:"eastWest,omitzero"`
 }
 
 // EastWestGateway carries calls between networks. It is only made where the mesh has more than one network.
 type EastWestGateway struct {
-	// Replicas default: 1.
+	// Replicas is how many pods the gateway has in each cluster.
+	//
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	Replicas *int32 `json:"replicas,omitempty"`
-	// ServiceType default: LoadBalancer.
+	// ServiceType is the type of the gateway's Service.
+	//
+	// +optional
+	// +kubebuilder:default=LoadBalancer
+	// +kubebuilder:validation:Enum=LoadBalancer;NodePort;ClusterIP
 	ServiceType string `json:"serviceType,omitempty"`
 	// Annotations of the Service, for cloud load balancers.
+	//
+	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // Security is what every workload must obey.
 type Security struct {
-	// MTLS is the mesh-wide PeerAuthentication mode: STRICT or PERMISSIVE. Default: STRICT.
+	// MTLS is the mode of the mesh-wide PeerAuthentication.
+	//
+	// +optional
+	// +kubebuilder:default=STRICT
+	// +kubebuilder:validation:Enum=STRICT;PERMISSIVE
 	MTLS string `json:"mtls,omitempty"`
 }
 
 // Rollout is how many clusters are changed together.
 type Rollout struct {
-	// Waves names clusters that change together, in order. Default: one cluster a wave, except that clusters
-	// which have no control plane yet, and so carry no traffic, are one wave together.
+	// Waves names clusters that change together, in order; every cluster is in exactly one. Default: one cluster a
+	// wave, except that clusters which have no control plane yet, and so carry no traffic, are one wave together.
+	//
+	// +optional
+	// +listType=atomic
 	Waves [][]string `json:"waves,omitempty"`
 }
 
 // Verify is how proofs are made.
 type Verify struct {
 	// Image is the image of the isthmus program that client and server pods run (see: isthmus image).
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9][^ ]*$') && !self.contains('://')",message="an image is HOST/PATH:TAG, without a scheme"
 	Image string `json:"image,omitempty"`
-	// Namespace is made for the proof and removed after it. Default: isthmus-verify.
+	// Namespace is made for the proof and removed after it, so it cannot be one that is in use.
+	//
+	// +optional
+	// +kubebuilder:default=isthmus-verify
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="a namespace's name is a DNS label: lower-case letters, digits and \"-\", a letter or digit at both ends"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['default', 'istio-system', 'isthmus-system']) && !self.startsWith('kube-')",message="verify removes its namespace when it ends, so it cannot be one that is in use"
 	Namespace string `json:"namespace,omitempty"`
-	// ImagePullSecrets are names of Secrets in that namespace.
+	// ImagePullPolicy of the image.
+	//
+	// +optional
+	// +kubebuilder:default=IfNotPresent
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	ImagePullPolicy string `json:"imagePullPolicy,omitempty"`
 }

@@ -1,0 +1,212 @@
+package mesh
+
+import (
+	"fmt"
+	"strings"
+
+	"isthmus.dev/isthmus/api/v1alpha1"
+)
+
+// What one part of a document says against another, and what depends on this program or on the file: the rules
+// that CEL cannot say, because it does not see into free-form values or would cost too much in a big mesh.
+
+func (j *judge) agree(doc v1alpha1.Mesh) {
+	j.release(doc.Spec.Istio)
+	j.contexts(doc.Spec.Clusters)
+	j.waves(doc.Spec)
+	j.owned(doc)
+}
+
+// say refuses the value at a path.
+func (j *judge) say(path, message, hint string) {
+	if !j.spoiled(path) {
+		j.refuse(j.value(path), path, message, hint)
+	}
+}
+
+// release looks whether the embedded charts are those of the version.
+func (j *judge) release(i v1alpha1.Istio) {
+	if i.Version == "" || minor(i.Version) == minor(Release) {
+		return
+	}
+	j.say("spec.istio.version", fmt.Sprintf("Istio %s, and this program carries the charts of %s", i.Version, minor(Release)),
+		fmt.Sprintf("write %s, or take the isthmus of Istio %s", Release, minor(i.Version)))
+}
+
+// minor is "1.31" of "1.31.1".
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// contexts looks for two clusters that are reached in the same way.
+func (j *judge) contexts(clusters []v1alpha1.Cluster) {
+	first := map[v1alpha1.Access]int{}
+	for i, c := range clusters {
+		access := v1alpha1.Access{Context: or(c.Access.Context, c.Name), Kubeconfig: c.Access.Kubeconfig}
+		if access.Context == "" {
+			continue
+		}
+		before, taken := first[access]
+		if !taken {
+			first[access] = i
+			continue
+		}
+		if clusters[before].Name == c.Name {
+			continue // the name is refused already
+		}
+		path := item("spec.clusters", i) + ".access.context"
+		j.say(path, fmt.Sprintf("%s has the context %q, which is %s's too: %s", c.Name, access.Context, clusters[before].Name,
+			j.cite(item("spec.clusters", before)+".access.context")), "every cluster has a context of its own")
+	}
+}
+
+// waves looks whether every cluster is in exactly one wave.
+func (j *judge) waves(spec v1alpha1.MeshSpec) {
+	if len(spec.Rollout.Waves) == 0 {
+		return
+	}
+	var names []string
+	for _, c := range spec.Clusters {
+		names = append(names, c.Name)
+	}
+	known := setOf(names)
+	in := map[string]string{}
+	for w, wave := range spec.Rollout.Waves {
+		path := item("spec.rollout.waves", w)
+		if len(wave) == 0 {
+			j.say(path, "a wave of no clusters", "take it out")
+		}
+		for i, name := range wave {
+			p := item(path, i)
+			switch {
+			case j.spoiled(p):
+			case !known[name]:
+				j.say(p, fmt.Sprintf("there is no cluster %q", name), didYouMean(name, names))
+			case in[name] != "":
+				j.say(p, fmt.Sprintf("%s is in a wave already: %s", name, j.cite(in[name])), "name every cluster once")
+			default:
+				in[name] = p
+			}
+		}
+	}
+	for i, name := range names {
+		if name != "" && in[name] == "" && !j.spoiled(item("spec.clusters", i)+".name") {
+			j.refuse(j.key("spec.rollout.waves"), "spec.rollout.waves", fmt.Sprintf("%s is in no wave", name),
+				"add it, or take waves out and they are made by themselves")
+		}
+	}
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, n := range names {
+		set[n] = true
+	}
+	return set
+}
+
+// An own is a setting of Istio that the document decides elsewhere; to set it otherwise in the values would have
+// half of the mesh believe the one and half the other.
+type own struct {
+	// path of the setting as istioctl --set takes it.
+	path string
+	// by is the field that decides it, with its value, for cluster i of the document; field "" is Isthmus itself.
+	by func(doc v1alpha1.Mesh, i int) (field, value string)
+}
+
+var owns = []own{
+	{"values.global.meshID", func(d v1alpha1.Mesh, _ int) (string, string) { return "metadata.name", d.Name }},
+	{"values.global.multiCluster.clusterName", func(d v1alpha1.Mesh, i int) (string, string) {
+		return item("spec.clusters", i) + ".name", d.Spec.Clusters[i].Name
+	}},
+	{"values.global.network", func(d v1alpha1.Mesh, i int) (string, string) {
+		return item("spec.clusters", i) + ".network", or(d.Spec.Clusters[i].Network, d.Spec.Clusters[i].Name)
+	}},
+	{"values.global.hub", func(d v1alpha1.Mesh, _ int) (string, string) {
+		return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
+	}},
+	{"values.global.tag", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }},
+	{"meshConfig.trustDomain", trustDomain},
+	{"values.meshConfig.trustDomain", trustDomain},
+	{"meshConfig.rootNamespace", fixed("istio-system")},
+	{"values.meshConfig.rootNamespace", fixed("istio-system")},
+	{"values.global.istioNamespace", fixed("istio-system")},
+	{"namespace", fixed("istio-system")},
+	{"hub", func(d v1alpha1.Mesh, _ int) (string, string) {
+		return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
+	}},
+	{"tag", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }},
+	{"profile", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.profile", d.Spec.Istio.Profile }},
+	{"revision", func(d v1alpha1.Mesh, _ int) (string, string) {
+		r, _ := at(object(d.Spec.Istio.Values), "revision").(string)
+		return "spec.istio.values.revision", r
+	}},
+	{"installPackagePath", fixed("the embedded charts")},
+}
+
+func trustDomain(d v1alpha1.Mesh, _ int) (string, string) {
+	return "spec.trust.domain", d.Spec.Trust.Domain
+}
+
+func fixed(value string) func(v1alpha1.Mesh, int) (string, string) {
+	return func(v1alpha1.Mesh, int) (string, string) { return "", value }
+}
+
+// owned looks for values, mesh configuration and set entries that contradict the rest of the document.
+func (j *judge) owned(doc v1alpha1.Mesh) {
+	all := make([]int, len(doc.Spec.Clusters))
+	for i := range all {
+		all[i] = i
+	}
+	istio := doc.Spec.Istio
+	j.ownedIn(doc, "spec.istio", object(istio.Values), object(istio.MeshConfig), istio.Set, all)
+	for i, c := range doc.Spec.Clusters {
+		j.ownedIn(doc, item("spec.clusters", i)+".istio", object(c.Istio.Values), object(c.Istio.MeshConfig), c.Istio.Set, []int{i})
+	}
+}
+
+func (j *judge) ownedIn(doc v1alpha1.Mesh, path string, values, meshConfig map[string]any, set []string, clusters []int) {
+	all := map[string]any{"values": values, "meshConfig": meshConfig}
+	for _, o := range owns {
+		keys := strings.Split(o.path, ".")
+		if v := at(all, keys...); v != nil {
+			j.contradicts(doc, o, path+"."+o.path, fmt.Sprint(v), clusters)
+		}
+		for i, s := range set {
+			p, v, _ := strings.Cut(s, "=")
+			if strings.TrimPrefix(strings.TrimSpace(p), ".") == o.path {
+				j.contradicts(doc, o, item(path+".set", i), strings.TrimSpace(v), clusters)
+			}
+		}
+	}
+	for i, s := range set {
+		if !strings.Contains(s, "=") {
+			j.say(item(path+".set", i), fmt.Sprintf("%q has no =", s), "write path=value")
+		}
+	}
+}
+
+func (j *judge) contradicts(doc v1alpha1.Mesh, o own, path, value string, clusters []int) {
+	for _, i := range clusters {
+		field, want := o.by(doc, i)
+		switch {
+		case value == want || j.spoiled(field):
+			continue
+		case field == "":
+			j.say(path, fmt.Sprintf("%q, and Isthmus installs Istio with %s: %s only", value, o.path, want), "take it out")
+		default:
+			j.say(path, fmt.Sprintf("%s is %q here, and %q by %s", o.path, value, want, j.citeOr(field, i)),
+				"take it out, or set "+field)
+		}
+		return
+	}
+}
+
+// citeOr cites a field, or the cluster's name, from which a network's default comes.
+func (j *judge) citeOr(field string, cluster int) string {
+	if name := item("spec.clusters", cluster) + ".name"; strings.HasSuffix(field, ".network") && !j.written(field) {
+		return j.cite(name)
+	}
+	return j.cite(field)
+}
