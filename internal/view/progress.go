@@ -87,6 +87,17 @@ func (p *Progress) Close() {
 	p.lines = nil
 }
 
+// keys lists what is under way, in order of its start.
+func (p *Progress) keys() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var keys []string
+	for _, l := range p.lines {
+		keys = append(keys, l.key)
+	}
+	return keys
+}
+
 func (p *Progress) find(key string) int {
 	return slices.IndexFunc(p.lines, func(l *line) bool { return l.key == key })
 }

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+func newApply(e *env) *cobra.Command {
+	var skipUnreachable, skipChecks bool
+	c := &cobra.Command{
+		Use:   "apply",
+		Short: "Make it so; safe to run again, safe to interrupt",
+		Long: `Apply does what plan shows: no more, no less. It asks the preflight questions first and writes nothing if one of
+them finds an error. Run it again at any time, after an interruption too: it goes on where it was, and when nothing
+is to be done it writes nothing.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			eng, err := e.engine()
+			if err != nil {
+				return err
+			}
+			prospect, err := e.prospect(c.Context(), eng.Plan)
+			if err != nil {
+				return err
+			}
+			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
+				return err
+			}
+			return e.apply(c.Context(), eng, prospect, "isthmus verify", "isthmus apply")
+		},
+	}
+	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
+	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
+	return c
+}
+
+func newUninstall(e *env) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take away what Isthmus made, and nothing else",
+		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. Without
+--yes it shows what it would delete and does nothing.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			eng, err := e.engine()
+			if err != nil {
+				return err
+			}
+			prospect, err := e.prospect(c.Context(), eng.PlanRemoval)
+			if err != nil {
+				return err
+			}
+			if err := mayApply(eng, prospect, false, true); err != nil {
+				return err
+			}
+			if !yes {
+				return e.show(prospect.Plan, func(p *view.Page) {
+					view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
+					fmt.Fprintln(p, "Nothing was deleted. Do it: isthmus uninstall --yes")
+				})
+			}
+			return e.apply(c.Context(), eng, prospect, "", "isthmus uninstall --yes")
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do it")
+	return c
+}
+
+// prospect makes a plan while saying that clusters are being read.
+func (e *env) prospect(ctx context.Context, plan func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
+	wait := view.NewProgress(e.Streams)
+	defer wait.Close()
+	wait.Set("facts", "reading clusters")
+	return plan(ctx)
+}
+
+// mayApply refuses before the first write: a cluster that does not answer, or a preflight check that finds an error.
+func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks bool) error {
+	var why []string
+	for _, name := range p.Unreachable(eng.Mesh) {
+		if !skipUnreachable {
+			why = append(why, fmt.Sprintf("cluster %s does not answer: %s\n  To change the others without it: --skip-unreachable", name, p.Facts.Clusters[name].Err))
+		}
+	}
+	if len(why) == 0 && !skipChecks {
+		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts}) {
+			if r.Severity != verify.Error {
+				continue
+			}
+			for _, f := range r.Findings {
+				if unreachable := p.Facts.Clusters[f.Cluster]; unreachable != nil && unreachable.Err != "" {
+					continue // said to be skipped
+				}
+				why = append(why, fmt.Sprintf("%s %s: %s\n  %s", r.ID, f.Cluster, f.Seen, f.Do))
+			}
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s\n  Nothing was changed. More: isthmus check", strings.Join(why, "\n"))
+}
+
+// apply does a plan, shows it being done, and says how to go on.
+func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, next, again string) error {
+	if _, err := e.format(view.JSON, view.YAML); err != nil {
+		return err
+	}
+	progress := view.NewProgress(e.Streams)
+	applying := view.NewApplying(progress)
+	set, err := eng.Apply(ctx, p.Plan, applying.Event)
+	applying.Close(err == nil)
+	if shown := e.show(set, func(page *view.Page) {
+		view.ChangeSet(page, eng.Mesh, set, err != nil)
+		if err == nil && next != "" {
+			fmt.Fprintf(page, "Next: %s\n", next)
+		}
+	}); shown != nil {
+		return errors.Join(err, shown)
+	}
+	var conflict *apply.ConflictError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &conflict):
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted\n  Go on: %s", again)
+	}
+	return fmt.Errorf("%w\n  Go on when that is mended: %s", err, again)
+}

@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/istio"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+func newVersion(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "This program's version and the Istio whose charts it holds",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Isthmus string `json:"isthmus"`
+				Istio   string `json:"istio"`
+				Go      string `json:"go"`
+			}{"(devel)", istio.Version(), runtime.Version()}
+			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+				v.Isthmus = info.Main.Version
+			}
+			return e.show(v, func(p *view.Page) {
+				fmt.Fprintf(p, "isthmus %s · Istio %s · %s\n", v.Isthmus, v.Istio, v.Go)
+			})
+		},
+	}
+}

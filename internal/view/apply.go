@@ -1,0 +1,78 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// Applying turns apply's events into progress: one line a cluster, which gathers the parts that are done.
+type Applying struct {
+	progress *Progress
+	parts    map[string][]string // line → parts that are done
+}
+
+// NewApplying shows events on a Progress.
+func NewApplying(p *Progress) *Applying {
+	return &Applying{progress: p, parts: map[string][]string{}}
+}
+
+// Event shows one event. Not for several goroutines at once.
+func (a *Applying) Event(e apply.Event) {
+	key := fmt.Sprintf("wave %d · %s", e.Wave, e.Cluster)
+	switch {
+	case e.Err != nil:
+		a.progress.Set(key, a.with(key, fmt.Sprintf("%s: %v; trying again", e.Object, e.Err)))
+	case e.Done && e.Object == (object.Ref{}):
+		part := fmt.Sprintf("%s %s %s", e.Part, Yes, Seconds(e.Elapsed))
+		if e.Text != "" {
+			part = fmt.Sprintf("%s %s %s", e.Part, Yes, e.Text)
+		}
+		a.parts[key] = append(a.parts[key], part)
+		a.progress.Set(key, a.with(key, ""))
+	case !e.Done && e.Text != "":
+		a.progress.Set(key, a.with(key, e.Text))
+	}
+}
+
+func (a *Applying) with(key, text string) string {
+	parts := a.parts[key]
+	if text != "" {
+		parts = append(parts[:len(parts):len(parts)], text)
+	}
+	return strings.Join(parts, "  ")
+}
+
+// Close leaves each cluster's line on the page with its mark.
+func (a *Applying) Close(ok bool) {
+	mark := Yes
+	if !ok {
+		mark = Hmm
+	}
+	for _, key := range a.progress.keys() {
+		a.progress.Done(key, mark, a.with(key, ""))
+	}
+	a.progress.Close()
+}
+
+// ChangeSet says what was done; stopped tells that not all of it was.
+func ChangeSet(p *Page, m mesh.Mesh, s apply.ChangeSet, stopped bool) {
+	if !stopped {
+		if len(s.Done) == 0 {
+			fmt.Fprintln(p, "Nothing to change; nothing was written.")
+			return
+		}
+		fmt.Fprintf(p, "%s %d changes in %d clusters.\n", p.Mark(Yes), len(s.Done), len(s.Planned))
+		return
+	}
+	var half []string
+	for _, c := range m.Clusters {
+		if done, planned := s.Count(c.Name); done < planned {
+			half = append(half, fmt.Sprintf("%s (%d of %d changes)", c.Name, done, planned))
+		}
+	}
+	fmt.Fprintf(p, "Stopped: %d of %d waves are complete; not complete: %s. Nothing was lost.\n", s.Waves, s.Of, strings.Join(half, ", "))
+}

@@ -1,0 +1,182 @@
+//go:build lab
+
+// Package lab_test runs Isthmus on real clusters: real API servers, kubelets, istiod and Envoy. One lab is brought
+// up once for all tests of the package (world) and taken down after the last; tests of the lab itself bring their
+// own, under other names. It needs root and a Linux machine; see docs/lab.md.
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"isthmus.dev/isthmus/lab"
+	"isthmus.dev/isthmus/lab/build"
+)
+
+// world is what all tests share.
+var world struct {
+	programs   build.Set
+	bin        string // folder of isthmus and isthmus-lab, built from this tree
+	lab        *lab.Lab
+	kubeconfig string
+}
+
+// probeImage is what verify's workloads run here.
+const probeImage = "lab.local/isthmus:dev"
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := run(ctx, m)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context, m *testing.M) (code int, err error) {
+	if os.Getuid() != 0 {
+		return 1, errors.New("the lab makes network namespaces: run as root")
+	}
+	if world.bin, err = os.MkdirTemp("", "isthmus-bin-"); err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(world.bin) }()
+	if world.programs, err = build.Ensure(ctx, build.Options{Report: say}); err != nil {
+		return 1, err
+	}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", world.bin+"/",
+		"isthmus.dev/isthmus/cmd/isthmus", "isthmus.dev/isthmus/cmd/isthmus-lab").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("build isthmus: %w: %s", err, out)
+	}
+	const name = "test"
+	if err := lab.Down(ctx, name, ""); err != nil { // what a killed run left
+		return 1, err
+	}
+	world.lab, err = up(ctx, lab.Config{Name: name, Clusters: []lab.Cluster{{Name: "east"}, {Name: "west"}, {Name: "north"}}})
+	defer func() {
+		// Taken down even if the tests were interrupted: the next run wants an empty machine.
+		err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), name, ""))
+	}()
+	if err != nil {
+		return 1, err
+	}
+	world.kubeconfig = world.lab.Kubeconfig
+	archive := filepath.Join(world.bin, "isthmus.tar")
+	if out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), "image", "--output", archive, "--tag", probeImage).CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("isthmus image: %w: %s", err, out)
+	}
+	if err := world.lab.LoadImage(ctx, archive); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// up brings a lab up with the programs and the supervisor built from this tree.
+func up(ctx context.Context, c lab.Config) (*lab.Lab, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	return lab.Up(ctx, c, lab.Options{Programs: world.programs.Dir, Executable: filepath.Join(world.bin, "isthmus-lab")})
+}
+
+// say tells a person who waits for the first build how far it is.
+func say(e build.Event) {
+	if e.Done && !e.Cached {
+		fmt.Fprintf(os.Stderr, "built %s (%d of %d), %s so far\n", e.Program, e.Index, e.Total, e.Elapsed.Round(time.Second))
+	}
+}
+
+// A result is how a command ended.
+type result struct {
+	code     int
+	out, err string
+	// peak is the most memory the process held, in bytes.
+	peak int64
+	took time.Duration
+}
+
+// isthmus runs the built program as a person would, against the shared lab.
+func isthmus(t testing.TB, stdin string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := command(ctx, stdin, args...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	start := time.Now()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("isthmus %s: %v", strings.Join(args, " "), err)
+	}
+	r := result{code: cmd.ProcessState.ExitCode(), out: out.String(), err: errOut.String(), took: time.Since(start)}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.peak = usage.Maxrss << 10
+	}
+	t.Logf("isthmus %s: exit %d after %s", strings.Join(args, " "), r.code, r.took.Round(time.Millisecond))
+	return r
+}
+
+func command(ctx context.Context, stdin string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig, "NO_COLOR=1")
+	cmd.Stdin = strings.NewReader(stdin)
+	return cmd
+}
+
+// must runs isthmus and ends the test unless it exits 0.
+func must(t testing.TB, stdin string, args ...string) result {
+	t.Helper()
+	r := isthmus(t, stdin, args...)
+	if r.code != 0 {
+		t.Fatalf("isthmus %s: exit %d\n%s\n%s", strings.Join(args, " "), r.code, r.out, r.err)
+	}
+	return r
+}
+
+// kubectl runs kubectl on a cluster of the shared lab and returns what it printed.
+func kubectl(t testing.TB, cluster string, args ...string) string {
+	t.Helper()
+	out, err := tryKubectl(t, cluster, args...)
+	if err != nil {
+		t.Fatalf("kubectl --context %s %s: %v\n%s", cluster, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func tryKubectl(t testing.TB, cluster string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), append([]string{"--context", cluster}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// eventually polls until ok, and fails with what was last seen when the deadline has passed.
+func eventually(t testing.TB, within time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		good, seen := ok()
+		if good {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s; last seen: %s", what, within, seen)
+		}
+		pause(t.Context(), t, 200*time.Millisecond)
+	}
+}
