@@ -32,8 +32,7 @@ type Options struct {
 }
 
 // An Event tells what is being made. Each program and image begins with an event and ends with one that has Done
-// set, unless it is Cached, then that one is all. Index counts those begun, so Done with Index == Total is not
-// the end of all: Ensure's return is.
+// set; when it is Cached, that one is all. Two may be made at a time, so their events mix.
 type Event struct {
 	// Program is what is being made: "kubelet", "envoy", "pilot image"; empty while waiting for a lock.
 	Program string
@@ -41,8 +40,10 @@ type Event struct {
 	Doing string
 	// Detail is the latest sign of life, such as the Go package being compiled; may be empty.
 	Detail string
-	// Index is the number of this program, from 1, in the order they were begun; Total is how many there are.
-	Index, Total int
+	// Index is the number of this program, from 1, in the order they were begun; 0 for what is none.
+	Index int
+	// Finished is how many are done by now, this one included; Total is how many there are.
+	Finished, Total int
 	// Elapsed is the time since Ensure was called.
 	Elapsed time.Duration
 	// Cached says that there was nothing to do for it.
@@ -98,8 +99,8 @@ func newBuilder(ctx context.Context, o Options) (*builder, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 2
 	}
-	b := &builder{source: src, store: store{dir: dir}, parallel: o.Parallel, progress: newProgress(o.Report, o.Now)}
-	if b.chains, b.istio, err = b.read(ctx); err != nil {
+	b := &builder{root: src, store: store{dir: dir}, parallel: o.Parallel, progress: newProgress(o.Report, o.Now)}
+	if err := b.read(ctx); err != nil {
 		return nil, err
 	}
 	return b, nil

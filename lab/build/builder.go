@@ -38,58 +38,70 @@ type chain struct {
 }
 
 type builder struct {
-	source   string
+	root     string // of the repository
 	store    store
 	parallel int
 	progress *progress
 	chains   []chain
-	istio    string // the source of the Istio module
+	istio    source
 }
 
-// read turns what the source pins into chains: small things first, so that what is missing shows early.
-func (b *builder) read(ctx context.Context) ([]chain, string, error) {
+// A source is a module that is needed itself, not only what is built from it.
+type source struct {
+	dir   string
+	fetch func(ctx context.Context, s *step) error
+}
+
+func (s source) missing() bool {
+	_, err := os.Stat(s.dir)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// read turns what the repository pins into chains: small things first, so that what is missing shows early.
+func (b *builder) read(ctx context.Context) error {
 	g, err := findGo()
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	mods, err := readModules(b.source)
+	mods, err := readModules(b.root)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	own, err := b.own(ctx, g)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	chains, istio := []chain{own}, ""
+	b.chains = []chain{own}
 	for _, p := range mods {
 		env, err := g.env(ctx, p.dir)
 		if err != nil {
-			return nil, "", err
+			return err
 		}
 		if err := p.fits(env); err != nil {
-			return nil, "", err
+			return err
 		}
-		if p.required("istio.io/istio") != "" {
-			if istio, err = p.source(env.GOMODCACHE, "istio.io/istio"); err != nil {
-				return nil, "", fmt.Errorf("find the source of Istio: %w", err)
+		if p.largest == istioModule {
+			b.istio.fetch = func(ctx context.Context, s *step) error { return g.downloadSource(ctx, p, env, s) }
+			if b.istio.dir, err = p.source(env.GOMODCACHE, istioModule); err != nil {
+				return fmt.Errorf("find the source of Istio: %w", err)
 			}
 		}
-		chains = append(chains, chain{
+		b.chains = append(b.chains, chain{
 			items:   p.items(g, env),
 			prepare: func(ctx context.Context, s *step) error { return g.download(ctx, p, env, s) },
 			space:   p.space(env),
 		})
 	}
-	return chains, istio, nil
+	return nil
 }
 
 // own is the chain of what needs no nested module: the pause program, and Envoy.
 func (b *builder) own(ctx context.Context, g golang) (chain, error) {
-	env, err := g.env(ctx, b.source)
+	env, err := g.env(ctx, b.root)
 	if err != nil {
 		return chain{}, err
 	}
-	dir := filepath.Join(b.source, "lab", "build", "pause")
+	dir := filepath.Join(b.root, "lab", "build", "pause")
 	code, err := os.ReadFile(filepath.Join(dir, "main.go"))
 	if err != nil {
 		return chain{}, fmt.Errorf("read the pause program: %w", err)
@@ -103,7 +115,7 @@ func (b *builder) own(ctx context.Context, g golang) (chain, error) {
 			return g.build(ctx, dir, "main.go", ldflags, filepath.Join(out, "pause"), s)
 		},
 	}
-	e, err := envoy(b.source)
+	e, err := envoy(b.root)
 	if err != nil {
 		return chain{}, err
 	}
@@ -124,7 +136,7 @@ func (b *builder) program(name string) string {
 
 // images are the items of all images. The programs must be there.
 func (b *builder) images(ctx context.Context) ([]item, error) {
-	all, err := specs(ctx, b.program, b.istio)
+	all, err := specs(ctx, b.program, b.istio.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +162,7 @@ func (b *builder) programs() []item {
 // kept returns the set if all of it is there.
 func (b *builder) kept(ctx context.Context) (Set, bool, error) {
 	items := b.programs()
-	if len(b.store.lacking(items)) > 0 {
-		return Set{}, false, nil
-	}
-	if _, err := os.Stat(b.istio); errors.Is(err, fs.ErrNotExist) {
+	if len(b.store.lacking(items)) > 0 || b.istio.missing() {
 		return Set{}, false, nil
 	}
 	images, err := b.images(ctx)
@@ -178,22 +187,15 @@ func (b *builder) make(ctx context.Context) (Set, error) {
 	if err := b.room(); err != nil {
 		return Set{}, err
 	}
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(b.parallel)
-	for _, c := range b.chains {
-		group.Go(func() error { return b.makeChain(gctx, c) })
-	}
-	if err := group.Wait(); err != nil {
+	if err := b.makePrograms(ctx); err != nil {
 		return Set{}, b.explain(err)
 	}
 	images, err := b.images(ctx)
 	if err != nil {
 		return Set{}, err
 	}
-	for _, i := range images {
-		if _, err := b.makeItem(ctx, i, nil); err != nil {
-			return Set{}, b.explain(err)
-		}
+	if err := b.makeChain(ctx, chain{items: images}); err != nil {
+		return Set{}, b.explain(err)
 	}
 	items := append(b.programs(), images...)
 	set := b.set(items)
@@ -204,6 +206,26 @@ func (b *builder) make(ctx context.Context) (Set, error) {
 		return Set{}, b.explain(fmt.Errorf("put the lab's programs together: %w", err))
 	}
 	return set, nil
+}
+
+func (b *builder) makePrograms(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.parallel)
+	for _, c := range b.chains {
+		group.Go(func() error { return b.makeChain(gctx, c) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	// The programs may be kept while Go's module cache was cleaned since.
+	if !b.istio.missing() {
+		return nil
+	}
+	s := &step{progress: b.progress, event: Event{Program: "source of Istio"}}
+	if err := b.istio.fetch(ctx, s); err != nil {
+		return fmt.Errorf("fetch the source of Istio: %w", err)
+	}
+	return nil
 }
 
 func (b *builder) makeChain(ctx context.Context, c chain) error {
@@ -252,7 +274,7 @@ func (b *builder) set(items []item) Set {
 		keys = append(keys, i.place+"/"+i.name+" "+i.key)
 	}
 	dir := b.store.path("sets", "set", keyOf(keys...))
-	return Set{Dir: dir, CNIDir: filepath.Join(dir, "cni"), IstioModule: b.istio}
+	return Set{Dir: dir, CNIDir: filepath.Join(dir, "cni"), IstioModule: b.istio.dir}
 }
 
 // link fills the folder of a set with hard links into the store: a program that runs from there finds what lies

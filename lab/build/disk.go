@@ -18,17 +18,14 @@ type space struct {
 
 const mib = int64(1) << 20
 
-// space is what building a module takes when Go's caches know nothing of it: measured in 2026-11, rounded up.
+// space is what building a module takes when Go's caches know nothing of it, and nothing when they do.
 func (p pinned) space(env goEnv) []space {
-	cold := map[string][2]int64{"kube": {600, 700}, "node": {700, 600}, "istio": {700, 900}}[p.name]
-	main := map[string]string{"kube": "k8s.io/kubernetes", "node": "github.com/coredns/coredns", "istio": "istio.io/istio"}[p.name]
-	src, err := p.source(env.GOMODCACHE, main)
-	if err == nil {
+	if src, err := p.source(env.GOMODCACHE, p.largest); err == nil {
 		if _, err = os.Stat(src); err == nil {
 			return nil
 		}
 	}
-	return []space{{env.GOMODCACHE, cold[0] * mib}, {env.GOCACHE, cold[1] * mib}}
+	return []space{{env.GOMODCACHE, p.modules * mib}, {env.GOCACHE, p.compiled * mib}}
 }
 
 // room tells early, rather than after minutes, that there is not enough space for what is missing.

@@ -32,5 +32,5 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // full tells whether an error, or what a program said before it ended, is about a disk without space.
 func full(err error) bool {
-	return err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "no space left on device"))
+	return err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(strings.ToLower(err.Error()), "no space left on device"))
 }

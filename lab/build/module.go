@@ -22,8 +22,24 @@ const (
 	imageHub     = "lab.local"
 )
 
-// moduleNames are the folders beside this file whose go.mod pins programs by its tool lines.
-var moduleNames = []string{"kube", "node", "istio"}
+// istioModule is the module whose source goes into images, and that callers read.
+const istioModule = "istio.io/istio"
+
+// A folder beside this file has a go.mod that pins programs by its tool lines.
+type folder struct {
+	name string
+	// largest is the module that takes most of the space: when Go's module cache has it, the folder was built before.
+	largest string
+	// modules and compiled are the MiB that Go's module cache and build cache take for a first build of it alone;
+	// measured in 2026-11 and rounded up.
+	modules, compiled int64
+}
+
+var folders = []folder{
+	{name: "kube", largest: "k8s.io/kubernetes", modules: 600, compiled: 700},
+	{name: "node", largest: "github.com/coredns/coredns", modules: 700, compiled: 600},
+	{name: "istio", largest: istioModule, modules: 700, compiled: 900},
+}
 
 // programNames are the names of programs whose package would give them another, or two the same.
 var programNames = map[string]string{
@@ -46,11 +62,12 @@ type Program struct {
 
 // A pinned module is a folder with a go.mod, as read from the source.
 type pinned struct {
-	name, dir string
-	file      *modfile.File
-	sums      string // go.mod and go.sum, as they are
-	programs  []Program
-	ldflags   string
+	folder
+	dir      string
+	file     *modfile.File
+	sums     string // go.mod and go.sum, as they are
+	programs []Program
+	ldflags  string
 }
 
 // Programs lists what is built from Go modules, in the order of the tool lines.
@@ -67,18 +84,18 @@ func Programs(source string) ([]Program, error) {
 }
 
 func readModules(source string) ([]pinned, error) {
-	out := make([]pinned, 0, len(moduleNames))
-	for _, n := range moduleNames {
-		p, err := readModule(n, filepath.Join(source, "lab", "build", n))
+	out := make([]pinned, 0, len(folders))
+	for _, f := range folders {
+		p, err := readModule(f, filepath.Join(source, "lab", "build", f.name))
 		if err != nil {
-			return nil, fmt.Errorf("read what lab/build/%s pins: %w", n, err)
+			return nil, fmt.Errorf("read what lab/build/%s pins: %w", f.name, err)
 		}
 		out = append(out, p)
 	}
 	return out, nil
 }
 
-func readModule(name, dir string) (pinned, error) {
+func readModule(in folder, dir string) (pinned, error) {
 	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
 		return pinned{}, err
@@ -91,10 +108,10 @@ func readModule(name, dir string) (pinned, error) {
 	if err != nil {
 		return pinned{}, err
 	}
-	p := pinned{name: name, dir: dir, file: f, sums: keyOf(string(mod), string(sum))}
+	p := pinned{folder: in, dir: dir, file: f, sums: keyOf(string(mod), string(sum))}
 	for _, t := range f.Tool {
 		p.programs = append(p.programs, Program{
-			Name: programName(t.Path), Module: name, Package: t.Path,
+			Name: programName(t.Path), Module: in.name, Package: t.Path,
 			CNI: strings.HasPrefix(t.Path, "github.com/containernetworking/plugins/"),
 		})
 	}
@@ -134,7 +151,7 @@ func ldflags(p pinned) string {
 		set("k8s.io/component-base/version", "gitMajor", numbers[0])
 		set("k8s.io/component-base/version", "gitMinor", numbers[1])
 	}
-	if p.required("istio.io/istio") != "" {
+	if p.required(istioModule) != "" {
 		set("istio.io/istio/pkg/version", "buildVersion", istioVersion)
 		set("istio.io/istio/pkg/version", "buildHub", imageHub)
 		set("istio.io/istio/pkg/version", "buildTag", istioVersion)
@@ -190,6 +207,16 @@ func (g golang) download(ctx context.Context, p pinned, env goEnv, s *step) erro
 		args = append(args, prog.Package)
 	}
 	s.is("downloading", "")
+	return g.fetch(ctx, p, env, s, args)
+}
+
+// downloadSource brings one module that the go.mod requires into Go's module cache, and nothing else.
+func (g golang) downloadSource(ctx context.Context, p pinned, env goEnv, s *step) error {
+	s.is("downloading", p.largest)
+	return g.fetch(ctx, p, env, s, []string{g.program, "mod", "download", p.largest})
+}
+
+func (g golang) fetch(ctx context.Context, p pinned, env goEnv, s *step, args []string) error {
 	err := run(ctx, command{dir: p.dir, env: g.environ(), stdout: io.Discard, sign: goSign(s), args: args})
 	if err == nil || ctx.Err() != nil || full(err) {
 		return err

@@ -12,6 +12,7 @@ type progress struct {
 	now    func() time.Time
 	start  time.Time
 	begun  int
+	ended  int
 	total  int
 }
 
@@ -25,7 +26,10 @@ func newProgress(report func(Event), now func() time.Time) *progress {
 func (p *progress) tell(e Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e.Total, e.Elapsed = p.total, p.now().Sub(p.start)
+	if e.Done {
+		p.ended++
+	}
+	e.Finished, e.Total, e.Elapsed = p.ended, p.total, p.now().Sub(p.start)
 	p.report(e)
 }
 
@@ -43,7 +47,7 @@ func (p *progress) begin(program string) *step {
 func (p *progress) restart(total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begun, p.total = 0, total
+	p.begun, p.ended, p.total = 0, 0, total
 }
 
 // A step is the making of one program.
