@@ -180,21 +180,30 @@ func callerMay(in Input) []Finding {
 	return out
 }
 
-// rights names the first few rights and counts the rest.
+// rights names the first few resources with the verbs that are missing, and counts the rest.
 func rights(all []facts.Right) string {
 	const most = 4
 	var names []string
-	for i, r := range all {
-		if i == most {
-			return strings.Join(names, ", ") + fmt.Sprintf(" and %d more", len(all)-most)
-		}
-		where := ""
+	verbs := map[string][]string{}
+	for _, r := range all {
+		name := resourceOf(r)
 		if r.Namespace != "" {
-			where = " in " + r.Namespace
+			name += " in " + r.Namespace
 		}
-		names = append(names, r.Verb+" "+resourceOf(r)+where)
+		if verbs[name] == nil {
+			names = append(names, name)
+		}
+		verbs[name] = append(verbs[name], r.Verb)
 	}
-	return strings.Join(names, ", ")
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	for i, name := range names {
+		names[i] = strings.Join(verbs[name], "/") + " " + name
+	}
+	return strings.Join(names, ", ") + more
 }
 
 func resourceOf(r facts.Right) string {

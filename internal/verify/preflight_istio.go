@@ -128,7 +128,8 @@ func webhooksAgree(in Input) []Finding {
 // deadWebhook judges a webhook that calls a control plane which is not there. One of ours apply mends.
 func deadWebhook(m Member, w facts.Webhook) (Finding, bool) {
 	there := slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return i.Namespace+"/"+i.Name == w.Service })
-	if w.Service == "" || there || w.Owner == ownerIsthmus {
+	elsewhere := w.Service == "" || strings.Contains(w.Service, "://") // a URL: an istiod of another cluster
+	if elsewhere || there || w.Owner == ownerIsthmus {
 		return Finding{}, false
 	}
 	refuses := "pods that want a sidecar"

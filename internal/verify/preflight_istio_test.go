@@ -70,6 +70,13 @@ var istioCases = []checkCase{
 			})
 		},
 	},
+	{
+		id: "CHK018", reason: "an istiod outside of the cluster is called by URL", change: func(in *Input) {
+			west(in).Webhooks = append(west(in).Webhooks, facts.Webhook{
+				Name: "istio-sidecar-injector-x", Kind: "MutatingWebhookConfiguration", Revision: "x", Owner: "unknown", Service: "https://istiod.example.com/inject",
+			})
+		},
+	},
 	{id: "CHK018", reason: "our own webhook while istiod is missing: apply brings it back", change: func(in *Input) { west(in).Istiods = nil }},
 	{id: "CHK019", reason: "one minor behind is an upgrade", change: func(in *Input) { westIstiod(in).Version = "1.30.4" }},
 	{

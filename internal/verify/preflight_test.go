@@ -233,17 +233,18 @@ var accessCases = []checkCase{
 	},
 	{id: "CHK006", reason: "cluster-admin", want: nil},
 	{
-		id: "CHK006", reason: "a caller who may little; the first four are named",
+		id: "CHK006", reason: "a caller who may little; the first four resources are named",
 		change: func(in *Input) {
 			west(in).Denied = []facts.Right{
 				{Verb: "create", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
+				{Verb: "patch", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
 				{Verb: "patch", Resource: "secrets", Namespace: "istio-system"},
 				{Verb: "create", Resource: "namespaces"},
 				{Verb: "create", Group: "apps", Resource: "deployments", Namespace: "istio-system"},
 				{Verb: "delete", Resource: "services", Namespace: "istio-system"},
 			}
 		},
-		want: []string{"error west: the caller may not create clusterroles.rbac.authorization.k8s.io, patch secrets in istio-system, create namespaces, " +
+		want: []string{"error west: the caller may not create/patch clusterroles.rbac.authorization.k8s.io, patch secrets in istio-system, create namespaces, " +
 			"create deployments.apps in istio-system and 1 more"},
 	},
 	{id: "CHK007", reason: "two clusters", want: nil},

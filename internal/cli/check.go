@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+func newCheck(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Are these clusters fit to be joined? What is in the way, and what to do",
+		Long: `Check reads every cluster and asks what would stand in the way of one mesh: it writes nothing.
+
+An error stops apply and makes check exit 4; warnings and notes leave it at 0.
+Every finding has an id: isthmus help CHK014 says why it matters and how to fix it; isthmus help checks lists all.
+
+Output (-o): for people, json, yaml, or junit for CI systems.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := e.format(view.JSON, view.YAML, view.JUnit); err != nil {
+				return err
+			}
+			eng, err := e.engine()
+			if err != nil {
+				return err
+			}
+			want, err := eng.Want()
+			if err != nil {
+				return err
+			}
+			wait, began := view.NewProgress(e.Streams), eng.Now()
+			wait.Set("check", "reading "+clusters(len(eng.Mesh.Clusters)))
+			now := eng.Facts(c.Context(), want)
+			wait.Close()
+			if err := c.Context().Err(); err != nil {
+				return fmt.Errorf("stopped; nothing was changed. Again: isthmus check: %w", err)
+			}
+			report := verify.Preflighted(verify.Input{Mesh: eng.Mesh, Now: now}, eng.Now().Sub(began))
+			if err := e.showCheck(report); err != nil {
+				return err
+			}
+			if report.Errors > 0 {
+				return checksFailed()
+			}
+			return nil
+		},
+	}
+}
+
+func (e *env) showCheck(r verify.Report) error {
+	if view.Format(e.output) == view.JUnit {
+		return writeSuite(e.Out, r.JUnit())
+	}
+	return e.show(r, func(p *view.Page) { checkPage(p, r) })
+}
+
+func writeSuite(w io.Writer, s verify.TestSuite) error {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(s); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// manyPairs is from how many pairs on only those are shown that have something to say.
+const manyPairs = 7
+
+func checkPage(p *view.Page, r verify.Report) {
+	n := len(r.Clusters)
+	fmt.Fprintf(p, "%s · %s · %s   %s\n", p.Bold(r.Mesh), clusters(n), counted(n*(n-1)/2, "pair"),
+		p.Dim(view.Seconds(time.Duration(r.Seconds*float64(time.Second)))))
+	var rows [][]string
+	for _, c := range r.Clusters {
+		rows = append(rows, []string{"  " + c.Name, clusterCell(p, c)})
+	}
+	for _, x := range r.Pairs {
+		if len(r.Pairs) < manyPairs || x.ClocksApartSeconds > 1 || x.Networks == "shared" && x.PodRanges == "overlap" {
+			rows = append(rows, []string{fmt.Sprintf("  %s ↔ %s", x.A, x.B), pairCell(x)})
+		}
+	}
+	fmt.Fprint(p, view.Columns(rows))
+	passed := fmt.Sprintf("%s %s passed", p.Mark(view.Yes), counted(r.Passed, "check"))
+	if r.Skipped > 0 {
+		passed += p.Dim(fmt.Sprintf(" · %d skipped, since what they need failed", r.Skipped))
+	}
+	fmt.Fprintln(p, passed)
+	findings(p, r.Said())
+	checkNext(p, r)
+}
+
+func clusterCell(p *view.Page, c verify.ClusterLine) string {
+	if c.Err != "" {
+		return p.Mark(view.No) + " " + p.Bad("does not answer")
+	}
+	lb := "LoadBalancer " + c.LoadBalancer
+	if c.LoadBalancer == "not needed" {
+		lb = "no LoadBalancer needed"
+	}
+	return fmt.Sprintf("k8s %s · %d ms · %s · %s", c.Kubernetes, c.LatencyMilliseconds, c.Istio, lb)
+}
+
+func pairCell(x verify.PairLine) string {
+	clocks := "clocks agree to 1 s"
+	if x.ClocksApartSeconds > 1 {
+		clocks = fmt.Sprintf("clocks %d s apart", x.ClocksApartSeconds)
+	}
+	networks := map[string]string{"differ": "networks differ", "shared": "one network"}[x.Networks]
+	ranges := "pod ranges " + x.PodRanges
+	switch {
+	case x.Networks == "differ" && x.PodRanges == "overlap":
+		ranges = "pod ranges overlap, and may"
+	case x.Networks == "differ":
+		ranges = "pod ranges may overlap"
+	}
+	return fmt.Sprintf("%s · %s · %s", clocks, networks, ranges)
+}
+
+// findings shows what was found, each with what to do about it. The way to more stands once for each id.
+func findings(p *view.Page, said []verify.Said) {
+	marks := map[verify.Severity]string{verify.Error: view.No, verify.Warning: view.Hmm, verify.Note: view.Info}
+	for i, s := range said {
+		who := ""
+		if len(s.Clusters) > 0 {
+			who = " " + names(s.Clusters) + ":"
+		}
+		fmt.Fprintf(p, "%s %s%s %s\n", p.Mark(marks[s.Severity]), p.Bold(s.ID), who, s.Seen)
+		more := ""
+		if !slices.ContainsFunc(said[i+1:], func(o verify.Said) bool { return o.ID == s.ID }) {
+			more = p.Dim("   more: isthmus help " + s.ID)
+		}
+		fmt.Fprintf(p, "  %s%s\n", s.Do, more)
+	}
+}
+
+func checkNext(p *view.Page, r verify.Report) {
+	switch {
+	case r.Errors > 0:
+		fmt.Fprintf(p, "%s in the way. Next: mend what is marked %s, then: isthmus check\n", counted(r.Errors, "error"), p.Mark(view.No))
+	default:
+		fmt.Fprintln(p, "Next: isthmus plan")
+	}
+}
+
+// names lists clusters, the first few by name.
+func names(all []string) string {
+	const most = 4
+	if len(all) <= most {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
+}
+
+func clusters(n int) string { return counted(n, "cluster") }
+
+// counted is "1 check" or "31 checks".
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
