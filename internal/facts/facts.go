@@ -54,6 +54,8 @@ type Cluster struct {
 
 	// Live are the objects that the plan or the inventory names and that exist, Secrets without content.
 	Live map[object.Ref]*unstructured.Unstructured `json:"-"`
+	// Unread are objects of which it is not known whether they exist, and why: the caller may not read them.
+	Unread map[object.Ref]string `json:"-"`
 	// Inventory is what Isthmus made here for this mesh.
 	Inventory []object.Ref `json:"inventory,omitempty"`
 }
@@ -119,7 +121,7 @@ type Gateway struct {
 	Type                     string   // of the Service: "LoadBalancer", "NodePort", "ClusterIP"
 	Addresses                []string // of its load balancer or externalIPs: IPs or host names
 	Annotations              map[string]string
-	Ready, Wanted            int32    // pods
+	Ready, Wanted            int32 // pods
 }
 
 // LoadBalancer tells whether Services of type LoadBalancer get addresses here.
@@ -162,5 +164,16 @@ type Kubeconfig struct {
 	Subject  string    // system:serviceaccount:namespace:name
 }
 
-// A Right that a caller lacks.
+// A Right that a caller lacks. Resource may name a subresource: "pods/exec".
 type Right struct{ Verb, Group, Resource, Namespace string }
+
+func (r Right) String() string {
+	s := r.Verb + " " + r.Resource
+	if r.Group != "" {
+		s += "." + r.Group
+	}
+	if r.Namespace != "" {
+		s += " in namespace " + r.Namespace
+	}
+	return s
+}

@@ -3,6 +3,10 @@
 package plan
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
@@ -22,14 +26,11 @@ const (
 	Unchanged Action = "unchanged"
 )
 
-// A Stage orders the objects of one cluster; derived from the object, see StageOf.
-type Stage int
-
 // A FieldDiff is one field's change. Values of Secrets never get here.
 type FieldDiff struct {
 	Path string `json:"path"`
-	From string `json:"from"`
-	To   string `json:"to"`
+	From string `json:"from"` // "" where the field is not there
+	To   string `json:"to"`   // "" where the field goes
 	// By is the field manager that made From what it is, when that is not Isthmus.
 	By string `json:"by,omitempty"`
 	// At is when By did it.
@@ -45,28 +46,102 @@ type Change struct {
 	Action  Action      `json:"action"`
 	Reason  string      `json:"reason"`
 	Fields  []FieldDiff `json:"fields,omitempty"`
-	Impact  []string    `json:"impact,omitempty"` // "restarts 12 workloads in shop"
+	Impact  []string    `json:"impact,omitempty"` // "restarts istiod (1 pod)"
+	// UID is the live object's: apply refuses when the name has come to mean another object since.
+	UID string `json:"uid,omitempty"`
+	// Seal tells that the secret content is made anew; a sealed object without it keeps what it holds.
+	Seal bool `json:"seal,omitempty"`
+	// Adopt tells that the object is not ours yet, so nothing in it may be overruled.
+	Adopt bool `json:"adopt,omitempty"`
 	// Want is the object to apply; nil for Delete. Its sealed content is not in it.
 	Want *object.Object `json:"-"`
+	// First is applied before all other changes of the cluster; only the inventory has one. It lists what is ours
+	// and what will be, so that nothing is orphaned however apply ends. nil where the list in place does already.
+	First *object.Object `json:"-"`
+	// Settled tells that the live object was ready when it was seen: an unchanged one needs no waiting.
+	Settled bool `json:"-"`
 }
 
 // A Wave is clusters changed together; the next begins when this one is ready.
 type Wave struct {
 	Clusters []string `json:"clusters"`
-	Changes  []Change `json:"changes"` // ordered by stage, cluster, object; unchanged ones too
+	// Changes are in the order in which they are made: by stage, cluster and object, then deletions in
+	// reverse stage order. Unchanged objects are listed too. A change may be in a cluster of an earlier wave
+	// when it is about a cluster of this one (a remote secret).
+	Changes []Change `json:"changes"`
+}
+
+// A Conflict is an object that is in the way and not ours to change.
+type Conflict struct {
+	Cluster string     `json:"cluster"`
+	Object  object.Ref `json:"object"`
+	Owner   string     `json:"owner"` // whose it is, as far as that can be told
+	Why     string     `json:"why"`
+}
+
+func (c Conflict) String() string {
+	return fmt.Sprintf("cluster %s: %s %s", c.Cluster, c.Object, c.Why)
 }
 
 // A Plan is what apply will do: no more, no less.
 type Plan struct {
 	Mesh  string `json:"mesh"`
 	Waves []Wave `json:"waves"`
-	// Pending are clusters that did not answer: what they need is not known now.
+	// Pending are clusters that are left as they are because what they need cannot be known now.
 	Pending []Pending `json:"pending,omitempty"`
+	// Conflicts stop apply before the first write.
+	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
 
 // A Pending cluster and why.
-type Pending struct{ Cluster, Why string }
+type Pending struct {
+	Cluster string `json:"cluster"`
+	Why     string `json:"why"`
+}
 
 // A Judge says whether a sealed object that exists is still right: "" if so, else why not, in words for people.
-// An error means that going on would do harm (the root is lost, say).
+// An error means that going on would do harm (the root is lost, say). It is asked about objects that do not
+// exist too, since only it can tell a root that was never made from one that was lost.
 type Judge func(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (stale string, err error)
+
+// Counts are a plan's changes by action.
+func (p Plan) Counts() map[Action]int {
+	n := map[Action]int{}
+	for _, w := range p.Waves {
+		for _, c := range w.Changes {
+			n[c.Action]++
+		}
+	}
+	return n
+}
+
+// Writes is how many objects will be written: everything that is not unchanged.
+func (p Plan) Writes() int {
+	n := 0
+	for a, k := range p.Counts() {
+		if a != Unchanged {
+			n += k
+		}
+	}
+	return n
+}
+
+// Digest changes whenever anything that this plan would do, or do it to, changes: SHA-256, hex.
+func (p Plan) Digest() (string, error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	if err := enc.Encode(p); err != nil {
+		return "", fmt.Errorf("digest plan: %w", err)
+	}
+	for _, w := range p.Waves {
+		for _, c := range w.Changes {
+			if c.Want == nil {
+				continue
+			}
+			if err := enc.Encode(c.Want.Body.GetAnnotations()[object.AnnotationApplied]); err != nil {
+				return "", fmt.Errorf("digest plan: %w", err)
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

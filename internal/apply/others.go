@@ -1,0 +1,81 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/metadata"
+
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// precious are resources that people put into a namespace and would miss.
+var precious = []schema.GroupVersionResource{
+	{Version: "v1", Resource: "pods"},
+	{Version: "v1", Resource: "services"},
+	{Version: "v1", Resource: "configmaps"},
+	{Version: "v1", Resource: "secrets"},
+	{Version: "v1", Resource: "persistentvolumeclaims"},
+	{Group: "apps", Version: "v1", Resource: "deployments"},
+	{Group: "apps", Version: "v1", Resource: "statefulsets"},
+	{Group: "apps", Version: "v1", Resource: "daemonsets"},
+	{Group: "batch", Version: "v1", Resource: "jobs"},
+	{Group: "batch", Version: "v1", Resource: "cronjobs"},
+}
+
+// emptyOfOthers refuses to delete a namespace, and everything in it with it, while something is in it that is
+// neither ours nor made by a controller.
+func (w writer) emptyOfOthers(ctx context.Context) error {
+	client, err := metadata.NewForConfig(w.conn.Config)
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, r := range precious {
+		err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+			got, err := client.Resource(r).Namespace(w.change.Object.Name).List(ctx, metav1.ListOptions{Limit: 500})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			for _, o := range got.Items {
+				if !incidental(o) {
+					found = append(found, strings.TrimSuffix(r.Resource, "s")+" "+o.Name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("look for what else is in it: %w", err)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	slices.Sort(found)
+	more := ""
+	if len(found) > 3 {
+		found, more = found[:3], fmt.Sprintf(" and %d more", len(found)-3)
+	}
+	return fmt.Errorf("it holds what is not Isthmus's (%s%s): move or delete that first", strings.Join(found, ", "), more)
+}
+
+// incidental tells objects that nobody would miss: ours, on their way out, or made by a controller for the namespace.
+func incidental(o metav1.PartialObjectMetadata) bool {
+	if o.Labels[object.LabelMesh] != "" || o.DeletionTimestamp != nil || len(o.OwnerReferences) > 0 {
+		return true
+	}
+	switch o.Name {
+	case "kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl", "istio-leader", "istio-namespace-controller-election",
+		"istio-gateway-status-leader", "istio-gateway-deployment-default", "istio-ca-secret":
+		return true
+	}
+	return strings.HasPrefix(o.Name, "istio-gateway-") || o.Annotations["kubernetes.io/service-account.name"] != ""
+}

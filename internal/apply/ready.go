@@ -1,0 +1,198 @@
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/plan"
+)
+
+const (
+	defaultReadyFor = 5 * time.Minute
+	look            = 200 * time.Millisecond // between looks at an object that is not ready
+	lookLater       = time.Second            // once it has taken a while
+	aWhile          = 10 * time.Second
+	explainAfter    = 1500 * time.Millisecond // below that, nobody asks why
+)
+
+// ready waits for objects, all at the same time. The first that cannot become ready ends the waiting for all.
+func (r *run) ready(ctx context.Context, wave int, changes []plan.Change) error {
+	waits, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	var first error
+	var wg sync.WaitGroup
+	for _, c := range changes {
+		wg.Go(func() {
+			began := r.clock.Now()
+			r.begin(wave, c)
+			err := r.waitFor(waits, wave, c, began)
+			if err == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if first == nil || errors.Is(first, context.Canceled) {
+				first = err
+			}
+			cancel()
+		})
+	}
+	wg.Wait()
+	return join(ctx, []error{first})
+}
+
+func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.Time) error {
+	limit := cmp.Or(r.a.ReadyFor, defaultReadyFor)
+	w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(string) {}}
+	said, asked := "", time.Time{}
+	for {
+		live, err := w.live(ctx)
+		if err != nil {
+			return w.failed("read", err)
+		}
+		if live == nil {
+			return &NotReadyError{Cluster: c.Cluster, Object: c.Object, After: r.clock.Since(began), Why: "somebody deleted it"}
+		}
+		ready, failed, why := plan.Ready(live)
+		if ready {
+			r.did(wave, c, began, address(c.Object, plan.Addresses(live)))
+			return nil
+		}
+		passed := r.clock.Since(began)
+		over := failed || passed > limit
+		if passed > explainAfter && (over || r.clock.Since(asked) > 2*time.Second) {
+			asked = r.clock.Now()
+			why = cmp.Or(w.reason(ctx, live), why)
+			if why != said && !over {
+				said = why
+				r.says(wave, c, began, "waiting for "+c.Object.String()+": "+why, nil)
+			}
+		}
+		if over {
+			err := &NotReadyError{Cluster: c.Cluster, Object: c.Object, After: passed, Why: why}
+			r.says(wave, c, began, "", err)
+			return err
+		}
+		pause := look
+		if passed > aWhile {
+			pause = lookLater
+		}
+		if err := r.sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// live reads the object; nil when it does not exist.
+func (w writer) live(ctx context.Context) (live *unstructured.Unstructured, err error) {
+	err = w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+		r, err := w.client(w.change.Want.Body.GroupVersionKind().Version)
+		if err != nil {
+			return err
+		}
+		live, err = r.Get(ctx, w.change.Object.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			live = nil
+			return nil
+		}
+		return err
+	})
+	return live, err
+}
+
+// reason looks at what stands behind an object that is not ready: its pods, or who should give it an address.
+// It answers "" when it finds nothing, and never fails: it only makes a message better.
+func (w writer) reason(ctx context.Context, live *unstructured.Unstructured) string {
+	switch live.GetKind() {
+	case "Service":
+		return "no LoadBalancer implementation has given it an address; install one, or set spec.gateways.eastWest.serviceType"
+	case "Deployment", "StatefulSet", "DaemonSet", "Job":
+		return w.pods(ctx, live)
+	}
+	return ""
+}
+
+func (w writer) pods(ctx context.Context, live *unstructured.Unstructured) string {
+	labels, _, _ := unstructured.NestedStringMap(live.Object, "spec", "selector", "matchLabels") //nolint:errcheck // none: every pod, told apart by its owner below
+	pods, err := w.conn.Kube.CoreV1().Pods(live.GetNamespace()).List(ctx, metav1.ListOptions{
+		LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels}),
+	})
+	if err != nil {
+		return ""
+	}
+	if len(pods.Items) == 0 {
+		return w.noPods(live)
+	}
+	// The newest pods belong to what was just applied.
+	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
+	})
+	for _, p := range pods.Items {
+		if why := podTrouble(p); why != "" {
+			return fmt.Sprintf("pod %s: %s", p.Name, why)
+		}
+	}
+	return ""
+}
+
+// noPods reads from a Deployment's conditions why it could not make pods: a quota, a webhook, a policy.
+func (w writer) noPods(live *unstructured.Unstructured) string {
+	conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions") //nolint:errcheck // none
+	for _, x := range conditions {
+		m, _ := x.(map[string]any)
+		if m["type"] == "ReplicaFailure" && m["status"] == "True" {
+			return fmt.Sprintf("no pod can be made: %v", m["message"])
+		}
+	}
+	return "no pod was made yet"
+}
+
+// podTrouble says what keeps a pod from being ready, the most telling thing first.
+func podTrouble(p corev1.Pod) string {
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		switch {
+		case c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff" && c.LastTerminationState.Terminated != nil:
+			t := c.LastTerminationState.Terminated
+			return fmt.Sprintf("container %s ended %d times, last with exit code %d: %s", c.Name, c.RestartCount, t.ExitCode, cmp.Or(oneLine(t.Message), t.Reason))
+		case c.State.Waiting != nil && c.State.Waiting.Reason != "PodInitializing" && c.State.Waiting.Reason != "ContainerCreating":
+			return fmt.Sprintf("container %s: %s: %s", c.Name, c.State.Waiting.Reason, oneLine(c.State.Waiting.Message))
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return "cannot be scheduled: " + oneLine(c.Message)
+		}
+	}
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		switch {
+		case c.State.Waiting != nil:
+			return fmt.Sprintf("container %s is being made", c.Name)
+		case c.State.Running != nil && !c.Ready && !slices.ContainsFunc(p.Status.InitContainerStatuses, func(i corev1.ContainerStatus) bool { return i.Name == c.Name }):
+			return fmt.Sprintf("container %s runs and does not say that it is ready", c.Name)
+		}
+	}
+	if p.Spec.NodeName == "" {
+		return "waits for a node"
+	}
+	return ""
+}
+
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 300 {
+		s = string(r[:299]) + "…"
+	}
+	return s
+}

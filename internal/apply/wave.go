@@ -1,0 +1,187 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
+)
+
+// atOnce bounds the writes under way in all clusters together.
+const atOnce = 48
+
+// wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word.
+func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
+	var waiting []plan.Change
+	for _, group := range stages(w.Changes) {
+		stage := group[0].Stage
+		if err := r.all(ctx, group, func(ctx context.Context, c plan.Change) error { return r.do(ctx, wave, c) }); err != nil {
+			return err
+		}
+		if group[0].Action == plan.Delete {
+			continue
+		}
+		waiting = append(waiting, slices.DeleteFunc(group, settles)...)
+		due := slices.DeleteFunc(slices.Clone(waiting), func(c plan.Change) bool { return readyBy(c) > stage })
+		waiting = slices.DeleteFunc(waiting, func(c plan.Change) bool { return readyBy(c) <= stage })
+		if err := r.ready(ctx, wave, due); err != nil {
+			return err
+		}
+	}
+	if err := r.ready(ctx, wave, waiting); err != nil {
+		return err
+	}
+	return r.trim(ctx, wave, w)
+}
+
+// stages cuts a wave's changes, which are in order, into groups that are done together.
+func stages(changes []plan.Change) [][]plan.Change {
+	var groups [][]plan.Change
+	for _, c := range changes {
+		if idle(c) {
+			continue
+		}
+		if n := len(groups) - 1; n >= 0 && groups[n][0].Stage == c.Stage && (groups[n][0].Action == plan.Delete) == (c.Action == plan.Delete) {
+			groups[n] = append(groups[n], c)
+			continue
+		}
+		groups = append(groups, []plan.Change{c})
+	}
+	return groups
+}
+
+// settles tells kinds that are ready as soon as they exist.
+func settles(c plan.Change) bool {
+	switch c.Object.Kind {
+	case "CustomResourceDefinition", "Deployment", "DaemonSet", "StatefulSet", "Job", "Pod", "MutatingWebhookConfiguration":
+		return false
+	case "Service":
+		if c.Want == nil {
+			return true
+		}
+		kind, _, _ := unstructured.NestedString(c.Want.Body.Object, "spec", "type") //nolint:errcheck // absent is ClusterIP
+		return kind != "LoadBalancer"
+	}
+	return true
+}
+
+// readyBy is the stage at whose end an object must be ready. istiod fills in its webhook's CA, and clouds take
+// their time for an address: both are waited for only when something depends on them.
+func readyBy(c plan.Change) plan.Stage {
+	switch c.Object.Kind {
+	case "MutatingWebhookConfiguration":
+		return plan.StageControlPlane
+	case "Service":
+		return plan.StageGateways
+	}
+	return c.Stage
+}
+
+// all does something about changes at the same time and joins what went wrong, in the changes' order.
+func (r *run) all(ctx context.Context, changes []plan.Change, do func(context.Context, plan.Change) error) error {
+	errs := make([]error, len(changes))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, c := range changes {
+		g.Go(func() error {
+			errs[i] = do(ctx, c)
+			return nil
+		})
+	}
+	_ = g.Wait() //nolint:errcheck // each error is in its place
+	return join(ctx, errs)
+}
+
+// join joins errors. When the caller gave up, the many consequences of that are one.
+func join(ctx context.Context, errs []error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) do(ctx context.Context, wave int, c plan.Change) error {
+	began := r.clock.Now()
+	r.begin(wave, c)
+	err := r.act(ctx, wave, c, began)
+	switch {
+	case err != nil:
+		r.says(wave, c, began, "", err)
+	case c.Action == plan.Unchanged:
+	case trims(c): // counted when its last word is written
+	default:
+		r.wrote(c)
+		if settles(c) || c.Action == plan.Delete {
+			r.did(wave, c, began, "")
+		}
+	}
+	return err
+}
+
+func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
+	switch c.Action {
+	case plan.Create, plan.Configure:
+		if c.Stage == plan.StageInventory {
+			if c.First == nil {
+				return nil
+			}
+			return w.apply(ctx, *c.First)
+		}
+		return w.apply(ctx, *c.Want)
+	case plan.Replace:
+		if err := w.delete(ctx, true); err != nil {
+			return err
+		}
+		w.change.UID = ""
+		return w.apply(ctx, *c.Want)
+	case plan.Delete:
+		return w.delete(ctx, c.Object.Kind == "Namespace" && !r.a.Detach)
+	}
+	return nil
+}
+
+// trim writes inventories as they are in the end, in the clusters that have no change in a later wave.
+func (r *run) trim(ctx context.Context, wave int, w plan.Wave) error {
+	var due []plan.Change
+	for _, c := range w.Changes {
+		if f, ok := r.final[c.Cluster]; ok && r.last[c.Cluster] == wave {
+			due = append(due, f)
+			delete(r.final, c.Cluster)
+		}
+	}
+	slices.SortFunc(due, func(a, b plan.Change) int { return strings.Compare(a.Cluster, b.Cluster) })
+	return r.all(ctx, due, func(ctx context.Context, c plan.Change) error {
+		began := r.clock.Now()
+		w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
+		if c.First != nil {
+			w.change.UID = "" // made a moment ago
+		}
+		r.begin(wave, c)
+		if err := w.apply(ctx, *c.Want); err != nil {
+			return err
+		}
+		r.wrote(c)
+		r.did(wave, c, began, "")
+		return nil
+	})
+}
+
+// address is what a Service got, for people.
+func address(ref object.Ref, addresses []string) string {
+	if ref.Kind != "Service" || len(addresses) == 0 {
+		return ""
+	}
+	return strings.Join(addresses, ", ")
+}

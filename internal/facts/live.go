@@ -1,0 +1,154 @@
+package facts
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/metadata"
+
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// live reads the inventory, and then the objects that it names or that are wanted, as they are.
+func (g *gatherer) live(ctx context.Context) error {
+	versions := map[object.Ref]string{}
+	for _, o := range g.want {
+		versions[o.Ref()] = o.Body.GroupVersionKind().Version
+	}
+	inventory := object.Ref{Kind: "ConfigMap", Namespace: object.SystemNamespace, Name: InventoryName(g.owner)}
+	if err := g.readLive(ctx, inventory, "v1"); err != nil {
+		return err
+	}
+	if u := g.out.Live[inventory]; u != nil {
+		text, _, _ := unstructured.NestedString(u.Object, "data", InventoryKey) //nolint:errcheck // not a string is no list
+		refs, err := ParseInventory(text)
+		if err != nil {
+			g.out.Unread[inventory] = err.Error()
+		}
+		g.out.Inventory = refs
+	}
+	for _, r := range g.out.Inventory {
+		if _, ok := versions[r]; !ok {
+			versions[r] = ""
+		}
+	}
+	versions[object.Ref{Kind: "Namespace", Name: object.SystemNamespace}] = "v1"
+	delete(versions, inventory)
+	return g.readAll(ctx, versions)
+}
+
+func (g *gatherer) readAll(ctx context.Context, versions map[object.Ref]string) error {
+	absent := g.absentKinds(versions)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(atOnce)
+	for _, ref := range slices.SortedFunc(maps.Keys(versions), object.Ref.Compare) {
+		if !absent[schema.GroupKind{Group: ref.Group, Kind: ref.Kind}] {
+			tasks.Go(func() error { return g.readLive(ctx, ref, versions[ref]) })
+		}
+	}
+	return tasks.Wait()
+}
+
+// absentKinds asks once for each kind, since asking for a kind that is not there reads the whole discovery anew.
+func (g *gatherer) absentKinds(versions map[object.Ref]string) map[schema.GroupKind]bool {
+	absent := map[schema.GroupKind]bool{}
+	for ref, version := range versions {
+		gk := schema.GroupKind{Group: ref.Group, Kind: ref.Kind}
+		if _, asked := absent[gk]; asked {
+			continue
+		}
+		_, err := g.conn.Resource(gvkOf(ref, version), ref.Namespace)
+		absent[gk] = meta.IsNoMatchError(errors.Unwrap(err)) || meta.IsNoMatchError(err)
+	}
+	return absent
+}
+
+func (g *gatherer) readLive(ctx context.Context, ref object.Ref, version string) error {
+	u, err := g.get(ctx, ref, version)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case err == nil:
+	case apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsForbidden(err):
+		g.out.Unread[ref] = Plain(err)
+		return nil
+	default:
+		return fmt.Errorf("read %s: %w", ref, err)
+	}
+	if ref.Kind == "Secret" && ref.Group == "" {
+		var s corev1.Secret
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &s) == nil {
+			g.out.Secrets[ref.Namespace+"/"+ref.Name] = reduce(s)
+		}
+		hide(u)
+	}
+	g.out.Live[ref] = u
+	return nil
+}
+
+func (g *gatherer) get(ctx context.Context, ref object.Ref, version string) (*unstructured.Unstructured, error) {
+	if ref.Kind == "CustomResourceDefinition" {
+		return g.getCRD(ctx, ref.Name)
+	}
+	r, err := g.conn.Resource(gvkOf(ref, version), ref.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return r.Get(ctx, ref.Name, metav1.GetOptions{})
+}
+
+// getCRD reads a kind without its schema: its managedFields tell all that a plan asks.
+func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	client, err := metadata.NewForConfig(g.conn.Config)
+	if err != nil {
+		return nil, err
+	}
+	m, err := client.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	m.TypeMeta = metav1.TypeMeta{APIVersion: crdResource.GroupVersion().String(), Kind: "CustomResourceDefinition"}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(m)
+	if err != nil {
+		return nil, err
+	}
+	return &unstructured.Unstructured{Object: content}, nil
+}
+
+// hide replaces every value of a Secret by its digest, and takes away the annotations that hold copies of it.
+func hide(u *unstructured.Unstructured) {
+	data, _, _ := unstructured.NestedMap(u.Object, "data") //nolint:errcheck // data of another type is dropped below
+	for k, v := range data {
+		s, _ := v.(string)
+		raw, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			raw = []byte(s)
+		}
+		data[k] = Digest(raw)
+	}
+	delete(u.Object, "data")
+	delete(u.Object, "stringData")
+	if len(data) > 0 {
+		u.Object["data"] = data
+	}
+	if notes := u.GetAnnotations(); notes != nil {
+		u.SetAnnotations(withoutCopies(notes))
+	}
+}
+
+// Digest stands for a secret value in Live: equal values have equal digests, and nothing else can be told from it.
+func Digest(value []byte) string { return "sha256:" + sum(value) }

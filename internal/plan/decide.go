@@ -1,0 +1,263 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// compare decides what happens to an object that exists and may be changed.
+func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
+	want := c.Want.Body
+	c.Settled, _, _ = Ready(live)
+	if live.GetDeletionTimestamp() != nil {
+		c.Action, c.Reason, c.Settled = Replace, "is being deleted; made anew once it is gone", false
+		return nil
+	}
+	ours, others, err := managers(live)
+	if err != nil {
+		return fmt.Errorf("cluster %s: %w", d.cluster, err)
+	}
+	changed := live.GetAnnotations()[object.AnnotationApplied] != want.GetAnnotations()[object.AnnotationApplied]
+	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed}
+	if _, whole := live.Object["spec"]; changed && !whole && want.GetKind() == "CustomResourceDefinition" {
+		diff.kind = "" // facts hold only the metadata of kinds, which are megabytes
+	} else {
+		diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
+	}
+	for _, drop := range diff.yielded {
+		drop()
+	}
+	if changed && diff.kind != "" {
+		diff.gone("", withoutContent(ours, c.Want.Sealed), want.Object, live.Object)
+	}
+	c.Fields = diff.diffs
+	slices.SortStableFunc(c.Fields, func(a, b FieldDiff) int { return strings.Compare(a.Path, b.Path) })
+	switch {
+	case !changed && len(c.Fields) == 0:
+		c.Action = Unchanged
+		return nil
+	case c.Adopt && d.overruled(c, live):
+		c.Action = ""
+		return nil
+	}
+	c.Action, c.Settled = Configure, false
+	if c.Adopt {
+		c.Reason = "was there before Isthmus: it gets labels and is never deleted"
+	} else {
+		c.Reason = whyConfigure(c, changed)
+	}
+	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" {
+		c.Action, c.Reason = Replace, field+" cannot be changed in place"
+	}
+	c.Impact = impact(c, live)
+	return nil
+}
+
+// overruled tells whether adopting a namespace would change what somebody else set in it: then it is a conflict.
+func (d *decider) overruled(c *Change, live *unstructured.Unstructured) bool {
+	for _, f := range c.Fields {
+		if f.By == "" || f.From == "" {
+			continue
+		}
+		d.conflict(c.Object, f.By, fmt.Sprintf("has %s %s, set by %s, and %s is wanted", f.Path, f.From, f.By, f.To))
+		return true
+	}
+	return false
+}
+
+func whyConfigure(c *Change, changed bool) string {
+	var by []string
+	for _, f := range c.Fields {
+		if f.By != "" && !slices.Contains(by, f.By) {
+			by = append(by, f.By)
+		}
+	}
+	switch {
+	case len(by) > 0:
+		return "changed by " + strings.Join(by, ", ")
+	case changed && len(c.Fields) == 0:
+		return "wanted in other words than last time"
+	case changed:
+		return "wanted otherwise than last time"
+	}
+	return "changed by somebody"
+}
+
+// judge lets the judge of a kind of secret say whether what the cluster holds is still right.
+func (d *decider) judge(c *Change) (*Change, error) {
+	judge := d.in.Judges[c.Want.Sealed.Kind]
+	if judge == nil {
+		return nil, fmt.Errorf("cluster %s: nothing can judge %s (%s)", d.cluster, c.Object, c.Want.Sealed.Kind)
+	}
+	stale, err := judge(d.in.Mesh, d.cluster, *c.Want, d.in.Now)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %s: %w", d.cluster, c.Object, err)
+	}
+	if c.Action == Create || c.Action == Replace {
+		return c, nil
+	}
+	c.Seal = stale != ""
+	if c.Seal {
+		c.Action, c.Reason, c.Settled = Configure, stale, false
+	}
+	return c, nil
+}
+
+// unwanted decides about an object of the inventory that is no longer wanted; nil if it is gone already.
+func (d *decider) unwanted(ref object.Ref) *Change {
+	live := d.now.Live[ref]
+	if why := d.now.Unread[ref]; why != "" {
+		d.conflict(ref, "", "cannot be read: "+why)
+		d.kept = append(d.kept, ref)
+		return nil
+	}
+	if live == nil || !d.ours(ref, live) {
+		return nil
+	}
+	part := partOf(live)
+	c := &Change{
+		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(live.GetUID()),
+		Action: Delete, Reason: "no longer wanted",
+	}
+	switch {
+	case ref.Kind == "CustomResourceDefinition":
+		// With a kind go all objects of it, and those are not ours.
+		c.Action, c.Reason, c.Settled = Unchanged, "no longer wanted; kept, since every object of its kind would go with it", true
+		d.kept = append(d.kept, ref)
+	case ref.Kind == "Namespace" && live.GetAnnotations()[AnnotationAdopted] != "":
+		c.Action, c.Reason = Configure, "no longer wanted; was there before Isthmus, so only our labels go"
+		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}
+	default:
+		c.Impact = impact(c, live)
+	}
+	return c
+}
+
+// bare is an object with nothing in it: applied, it takes away every field that we set.
+func bare(live *unstructured.Unstructured) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{}}
+	u.SetGroupVersionKind(live.GroupVersionKind())
+	u.SetNamespace(live.GetNamespace())
+	u.SetName(live.GetName())
+	return u
+}
+
+// inventory is the change of the list of what is ours, as it will be when everything is done.
+func (d *decider) inventory(changes []Change) (*Change, error) {
+	refs := slices.Clone(d.kept)
+	for _, c := range changes {
+		if c.Action != Delete && c.Want != nil && len(c.Want.Body.GetLabels()) > 0 && !isSystem(c.Object) {
+			refs = append(refs, c.Object)
+		}
+	}
+	for _, x := range d.conflicts {
+		if slices.Contains(d.now.Inventory, x.Object) {
+			refs = append(refs, x.Object)
+		}
+	}
+	if len(refs) == 0 && len(d.now.Inventory) == 0 {
+		return nil, nil
+	}
+	o := Inventory(d.owner, refs)
+	if live := d.now.Live[o.Ref()]; len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
+		return &Change{
+			Cluster: d.cluster, Object: o.Ref(), Part: o.Part, Stage: StageInventory, UID: string(live.GetUID()),
+			Action: Delete, Reason: "nothing is left to list",
+		}, nil
+	}
+	c, err := d.change(o)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	c.Stage, c.Fields = StageInventory, nil // the list says nothing that the changes do not
+	if c.Action == Configure {
+		c.Reason = o.Reason
+	}
+	before := facts.FormatInventory(d.now.Inventory)
+	if all := append(slices.Clone(d.now.Inventory), refs...); facts.FormatInventory(all) != before || c.Action == Create {
+		first, err := prepare(Inventory(d.owner, all), d.owner, false)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
+		}
+		c.First = &first
+	}
+	return c, nil
+}
+
+// Inventory is the ConfigMap that lists what Isthmus made in a cluster for a mesh or a set.
+func Inventory(owner string, refs []object.Ref) object.Object {
+	body := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": facts.InventoryName(owner), "namespace": object.SystemNamespace},
+		"data":     map[string]any{facts.InventoryKey: facts.FormatInventory(refs)},
+	}}
+	return object.Object{Part: object.PartFoundation, Reason: "lists what Isthmus made here", Body: body}
+}
+
+// needsRoot tells whether a change needs the root to sign while the cluster that keeps it does not answer.
+func (d *decider) needsRoot(changes []Change) bool {
+	if d.pending[d.in.Mesh.Home().Name] == "" {
+		return false
+	}
+	return slices.ContainsFunc(changes, func(c Change) bool {
+		return c.Seal && c.Want.Sealed.Kind == object.SealIntermediate
+	})
+}
+
+// impact says what a change disturbs.
+func impact(c *Change, live *unstructured.Unstructured) []string {
+	name := c.Object.Name
+	switch c.Object.Kind {
+	case "Deployment", "StatefulSet", "DaemonSet":
+		pods := podsOf(live)
+		switch {
+		case c.Action == Delete:
+			return []string{fmt.Sprintf("stops %s (%s)", name, pods)}
+		case c.Action == Replace:
+			return []string{fmt.Sprintf("stops %s (%s) and starts it anew", name, pods)}
+		case slices.ContainsFunc(c.Fields, func(f FieldDiff) bool { return strings.HasPrefix(f.Path, "spec.template") }):
+			return []string{fmt.Sprintf("restarts %s (%s)", name, pods)}
+		}
+	case "Service":
+		if c.Action == Replace && serviceType(live) == "LoadBalancer" {
+			return []string{fmt.Sprintf("%s may get another address", name)}
+		}
+	case "Namespace":
+		if c.Action == Delete {
+			return []string{fmt.Sprintf("deletes everything in namespace %s", name)}
+		}
+	}
+	return nil
+}
+
+func podsOf(live *unstructured.Unstructured) string {
+	n, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas") //nolint:errcheck // absent is the default, one
+	if live.GetKind() == "DaemonSet" {
+		n, ok, _ = unstructured.NestedInt64(live.Object, "status", "desiredNumberScheduled") //nolint:errcheck // absent is not known
+	}
+	switch {
+	case !ok || n == 1:
+		return "1 pod"
+	}
+	return fmt.Sprintf("%d pods", n)
+}
+
+// withoutContent leaves out the fields that only the sealer knows, which no wanted body holds.
+func withoutContent(ours *fieldpath.Set, sealed *object.Sealed) *fieldpath.Set {
+	if sealed == nil {
+		return ours
+	}
+	metadata := fieldpath.FieldNameElement("metadata")
+	kept := fieldpath.NewSet()
+	if sub, ok := ours.Children.Get(metadata); ok {
+		*kept.Children.Descend(metadata) = *sub
+	}
+	return kept
+}

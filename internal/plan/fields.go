@@ -1,0 +1,252 @@
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// A manager is somebody who set fields of a live object, as the API server remembers it in managedFields.
+type manager struct {
+	name string
+	at   time.Time
+	set  *fieldpath.Set // nil where this manager has nothing at or under the place in question
+}
+
+// managers reads a live object's managedFields: what Isthmus set, by whichever operation, and what others did.
+// Status is left out: nobody wants it to be anything.
+func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []manager, err error) {
+	ours = fieldpath.NewSet()
+	for _, e := range live.GetManagedFields() {
+		if e.Subresource == "status" || e.FieldsV1 == nil {
+			continue
+		}
+		set := fieldpath.NewSet()
+		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+			return nil, nil, fmt.Errorf("read managedFields of %s: %w", object.RefOf(live), err)
+		}
+		if e.Manager == object.Manager {
+			ours = ours.Union(set)
+			continue
+		}
+		others = append(others, manager{name: e.Manager, at: timeOf(e), set: set})
+	}
+	return ours, others, nil
+}
+
+func timeOf(e metav1.ManagedFieldsEntry) time.Time {
+	if e.Time == nil {
+		return time.Time{}
+	}
+	return e.Time.UTC()
+}
+
+// A differ walks a wanted body beside the live one and what managers own of it. It has no schema: whether a list
+// is keyed, a set or one value as a whole is read from the managers' own entries, which the API server made with
+// the schema at hand.
+type differ struct {
+	kind   string
+	secret bool // values are hidden
+	// changed tells that another body is wanted than was last applied. When it is not, a field that is still
+	// ours cannot have drifted, however the API server writes its value.
+	changed bool
+	diffs   []FieldDiff
+	yielded []func() // take fields that a controller keeps out of the wanted body
+}
+
+// cursor is one place in the walk.
+type cursor struct {
+	path   string
+	ours   *fieldpath.Set
+	others []manager
+}
+
+func (c cursor) to(pe fieldpath.PathElement, path string) cursor {
+	next := cursor{path: path, ours: child(c.ours, pe)}
+	for _, m := range c.others {
+		m.set = child(m.set, pe)
+		next.others = append(next.others, m)
+	}
+	return next
+}
+
+func child(s *fieldpath.Set, pe fieldpath.PathElement) *fieldpath.Set {
+	if s == nil {
+		return nil
+	}
+	c, _ := s.Children.Get(pe)
+	return c
+}
+
+func has(s *fieldpath.Set, pe fieldpath.PathElement) bool { return s != nil && s.Members.Has(pe) }
+
+// owner is who else set a field: the latest, if several did.
+func (c cursor) owner(pe fieldpath.PathElement) (who manager) {
+	for _, m := range c.others {
+		if (has(m.set, pe) || child(m.set, pe) != nil) && (who.name == "" || m.at.After(who.at)) {
+			who = m
+		}
+	}
+	return who
+}
+
+// notWanted are fields that identify an object or that the API server keeps for itself.
+var notWanted = map[string]bool{
+	"apiVersion": true, "kind": true, "status": true,
+	"metadata.name": true, "metadata.namespace": true, "metadata.creationTimestamp": true, "metadata.uid": true,
+	"metadata.resourceVersion": true, "metadata.generation": true, "metadata.managedFields": true, "metadata.selfLink": true,
+	"metadata.annotations." + object.AnnotationApplied: true,
+}
+
+func (d *differ) object(c cursor, want map[string]any, live map[string]any) {
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		path := join(c.path, k)
+		if notWanted[path] {
+			continue
+		}
+		lv, ok := live[k]
+		d.field(c, fieldpath.FieldNameElement(k), path, want[k], lv, ok, func() { delete(want, k) })
+	}
+}
+
+func (d *differ) field(c cursor, pe fieldpath.PathElement, path string, want, live any, ok bool, drop func()) {
+	next := c.to(pe, path)
+	switch w := want.(type) {
+	case map[string]any:
+		if l, isMap := live.(map[string]any); isMap && len(w) > 0 && !d.whole(c, pe, next) {
+			d.object(next, w, l)
+			return
+		}
+	case []any:
+		if l, isList := live.([]any); isList && len(w) > 0 && d.list(next, w, l) {
+			return
+		}
+	}
+	d.leaf(c, pe, path, want, live, ok, drop)
+}
+
+// whole tells whether a map is one value: it is owned itself, and nobody owns anything in it.
+func (d *differ) whole(c cursor, pe fieldpath.PathElement, next cursor) bool {
+	if next.ours != nil {
+		return false
+	}
+	owned := has(c.ours, pe)
+	for i, m := range c.others {
+		if next.others[i].set != nil {
+			return false
+		}
+		owned = owned || has(m.set, pe)
+	}
+	return owned
+}
+
+// list walks a keyed list or a set, item by item; false if this list is one value as a whole.
+func (d *differ) list(c cursor, want, live []any) bool {
+	items := elements(c.ours)
+	for _, m := range c.others {
+		items = append(items, elements(m.set)...)
+	}
+	if len(items) == 0 {
+		return d.listByName(c, want, live)
+	}
+	for i, w := range want {
+		pe, found := match(items, w)
+		if !found {
+			pe = fieldpath.IndexElement(i)
+		}
+		lv, ok := lookup(live, pe, w)
+		path := c.path + "[" + label(pe, i) + "]"
+		d.item(c, pe, path, w, lv, ok)
+	}
+	return true
+}
+
+// listByName serves lists that nobody owns anything in any more, or that are not there at all.
+func (d *differ) listByName(c cursor, want, live []any) bool {
+	for _, items := range [][]any{want, live} {
+		for _, x := range items {
+			m, _ := x.(map[string]any)
+			if _, ok := m["name"].(string); !ok {
+				return false
+			}
+		}
+	}
+	for _, w := range want {
+		wm := w.(map[string]any)
+		pe := fieldpath.KeyElementByFields("name", wm["name"])
+		lv, ok := lookup(live, pe, w)
+		d.item(c, pe, c.path+"["+label(pe, 0)+"]", w, lv, ok)
+	}
+	return true
+}
+
+func (d *differ) item(c cursor, pe fieldpath.PathElement, path string, want, live any, ok bool) {
+	w, isMap := want.(map[string]any)
+	l, _ := live.(map[string]any)
+	if isMap && ok {
+		d.object(c.to(pe, path), w, l)
+		return
+	}
+	d.leaf(c, pe, path, want, live, ok, func() {})
+}
+
+func (d *differ) leaf(c cursor, pe fieldpath.PathElement, path string, want, live any, ok bool, drop func()) {
+	owned := has(c.ours, pe) || child(c.ours, pe) != nil
+	if owned && !d.changed {
+		return
+	}
+	if !ok && empty(want) || same(want, live) {
+		return
+	}
+	who := c.owner(pe)
+	if !owned && yields(d.kind, path, who.name) {
+		d.yielded = append(d.yielded, drop)
+		return
+	}
+	diff := FieldDiff{Path: path, From: d.show(path, live, ok), To: d.show(path, want, true)}
+	if !owned {
+		diff.By, diff.At = who.name, who.at
+	}
+	d.diffs = append(d.diffs, diff)
+}
+
+// gone finds what was ours and is no longer wanted: the next apply takes it away.
+func (d *differ) gone(path string, ours *fieldpath.Set, want, live any) {
+	if ours == nil {
+		return
+	}
+	visit := func(pe fieldpath.PathElement) {
+		at := join(path, label(pe, 0))
+		if pe.FieldName == nil {
+			at = path + "[" + label(pe, 0) + "]"
+		}
+		if notWanted[at] {
+			return
+		}
+		l, ok := get(live, pe)
+		if !ok {
+			return
+		}
+		w, wanted := get(want, pe)
+		if !wanted {
+			d.diffs = append(d.diffs, FieldDiff{Path: at, From: d.show(at, l, true)})
+			return
+		}
+		d.gone(at, child(ours, pe), w, l)
+	}
+	seen := fieldpath.PathElementSet{}
+	ours.Members.Iterate(func(pe fieldpath.PathElement) { seen.Insert(pe); visit(pe) })
+	ours.Children.Iterate(func(pe fieldpath.PathElement) {
+		if !seen.Has(pe) {
+			visit(pe)
+		}
+	})
+}

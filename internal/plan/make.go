@@ -1,0 +1,232 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// Input is all that a plan is made from.
+type Input struct {
+	Mesh   mesh.Mesh
+	Want   object.Objects
+	Now    facts.Snapshot
+	Judges map[object.SealKind]Judge
+}
+
+// Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
+// object without a name, a judge that says that going on would do harm.
+func Make(in Input) (Plan, error) {
+	p := Plan{Mesh: in.Mesh.Name}
+	pending := pendingClusters(in)
+	var all []Change
+	for _, c := range in.Mesh.Clusters {
+		if pending[c.Name] != "" {
+			continue
+		}
+		d := decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending}
+		changes, err := d.decide(in.Want[c.Name])
+		if err != nil {
+			return Plan{}, err
+		}
+		if d.needsRoot(changes) {
+			pending[c.Name] = fmt.Sprintf("its certificates are signed by the root, which %s keeps, and that does not answer", in.Mesh.Home().Name)
+			continue
+		}
+		all = append(all, changes...)
+		p.Conflicts = append(p.Conflicts, d.conflicts...)
+	}
+	for _, c := range in.Mesh.Clusters {
+		if why := pending[c.Name]; why != "" {
+			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why})
+		}
+	}
+	slices.SortFunc(p.Conflicts, func(a, b Conflict) int {
+		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), a.Object.Compare(b.Object))
+	})
+	p.Waves = waves(in, pending, all)
+	return p, nil
+}
+
+// MakeSet decides about objects of one cluster that are no part of a mesh document but live and die together, such
+// as the workloads of a proof. The name of the set is written as their owner.
+func MakeSet(set, cluster string, want []object.Object, now facts.Snapshot) (Plan, error) {
+	d := decider{in: Input{Now: now}, cluster: cluster, now: now.Clusters[cluster], owner: set}
+	changes, err := d.decide(want)
+	if err != nil {
+		return Plan{}, err
+	}
+	sortChanges(changes)
+	return Plan{Mesh: set, Waves: []Wave{{Clusters: []string{cluster}, Changes: changes}}, Conflicts: d.conflicts}, nil
+}
+
+func pendingClusters(in Input) map[string]string {
+	pending := map[string]string{}
+	for _, c := range in.Mesh.Clusters {
+		switch f := in.Now.Clusters[c.Name]; {
+		case f == nil:
+			pending[c.Name] = "nothing is known of it"
+		case f.Err != "":
+			pending[c.Name] = f.Err
+		}
+	}
+	return pending
+}
+
+// A decider decides about one cluster.
+type decider struct {
+	in        Input
+	cluster   string
+	now       *facts.Cluster
+	owner     string // the mesh's or the set's name, written as label isthmus.dev/mesh
+	pending   map[string]string
+	conflicts []Conflict
+	kept      []object.Ref // no longer wanted or not to be judged now, but still ours
+}
+
+func (d *decider) decide(want []object.Object) ([]Change, error) {
+	want = d.withSystem(want)
+	wanted := map[object.Ref]bool{}
+	var changes []Change
+	for _, o := range want {
+		ref := o.Ref()
+		if ref.Name == "" || ref.Kind == "" {
+			return nil, fmt.Errorf("cluster %s: a wanted object of part %q has no kind or no name", d.cluster, o.Part)
+		}
+		if wanted[ref] {
+			return nil, fmt.Errorf("cluster %s: %s is wanted twice", d.cluster, ref)
+		}
+		wanted[ref] = true
+		c, err := d.change(o)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			changes = append(changes, *c)
+		}
+	}
+	for _, ref := range d.now.Inventory {
+		if !wanted[ref] {
+			if c := d.unwanted(ref); c != nil {
+				changes = append(changes, *c)
+			}
+		}
+	}
+	inv, err := d.inventory(changes)
+	if err != nil {
+		return nil, err
+	}
+	if inv != nil {
+		changes = append(changes, *inv)
+	}
+	return changes, nil
+}
+
+// withSystem adds the namespace that the inventory lives in. All meshes and sets of a cluster share it: it is in no
+// inventory, and its label names none of them.
+func (d *decider) withSystem(want []object.Object) []object.Object {
+	ref := object.Ref{Kind: "Namespace", Name: object.SystemNamespace}
+	if len(want) == 0 || slices.ContainsFunc(want, func(o object.Object) bool { return o.Ref() == ref }) {
+		return want
+	}
+	body := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": object.SystemNamespace},
+	}}
+	system := object.Object{Part: object.PartFoundation, Reason: "holds what Isthmus keeps in a cluster", Body: body}
+	return append(slices.Clone(want), system)
+}
+
+// change decides about one wanted object; nil means that nothing about it can be said or done now.
+func (d *decider) change(o object.Object) (*Change, error) {
+	ref := o.Ref()
+	live := d.now.Live[ref]
+	c := &Change{
+		Cluster: d.cluster, Object: ref, Part: o.Part, Stage: StageOf(ref, o.Part, o.Sealed),
+		Reason: o.Reason, Action: Create, Seal: o.Sealed != nil,
+	}
+	if why := d.now.Unread[ref]; why != "" {
+		d.conflict(ref, "", "cannot be read: "+why)
+		return nil, nil
+	}
+	aboutPending := o.Sealed != nil && o.Sealed.About != "" && d.pending[o.Sealed.About] != ""
+	if aboutPending && live == nil {
+		return nil, nil
+	}
+	ours := live != nil && d.ours(ref, live)
+	adopt := live != nil && ref.Kind == "Namespace" && (!ours || live.GetAnnotations()[AnnotationAdopted] != "")
+	owner := d.owner
+	if isSystem(ref) {
+		owner = shared
+	}
+	prepared, err := prepare(o, owner, adopt)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
+	}
+	c.Want = &prepared
+	if live != nil && !ours && !adopt {
+		d.foreign(ref, live)
+		return nil, nil
+	}
+	if live != nil {
+		c.UID = string(live.GetUID())
+		c.Adopt = adopt && !ours
+		if err := d.compare(c, live); err != nil {
+			return nil, err
+		}
+		if c.Action == "" {
+			return nil, nil
+		}
+	}
+	if o.Sealed != nil && !aboutPending {
+		return d.judge(c)
+	}
+	c.Seal = c.Seal && live == nil
+	return c, nil
+}
+
+// ours tells whether a live object is ours to change: it says so, or it is listed as ours and we set fields of it.
+// Being listed alone is not enough, since the list is written before the object is made.
+func (d *decider) ours(ref object.Ref, live *unstructured.Unstructured) bool {
+	if live.GetLabels()[object.LabelMesh] == d.owner {
+		return true
+	}
+	if isSystem(ref) {
+		return live.GetLabels()[object.LabelMesh] != ""
+	}
+	if !slices.Contains(d.now.Inventory, ref) {
+		return false
+	}
+	for _, e := range live.GetManagedFields() {
+		if e.Manager == object.Manager {
+			return true
+		}
+	}
+	return false
+}
+
+// shared stands for a mesh's name on the namespace that all meshes of a cluster share.
+const shared = "shared"
+
+func isSystem(ref object.Ref) bool {
+	return ref.Kind == "Namespace" && ref.Name == object.SystemNamespace
+}
+
+func (d *decider) foreign(ref object.Ref, live *unstructured.Unstructured) {
+	owner := facts.Owner(live)
+	why := fmt.Sprintf("exists and is not Isthmus's (%s)", owner)
+	if other := live.GetLabels()[object.LabelMesh]; other != "" {
+		why = fmt.Sprintf("exists and belongs to mesh %s", other)
+	}
+	d.conflict(ref, owner, why)
+}
+
+func (d *decider) conflict(ref object.Ref, owner, why string) {
+	d.conflicts = append(d.conflicts, Conflict{Cluster: d.cluster, Object: ref, Owner: owner, Why: why})
+}

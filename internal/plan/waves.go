@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// waves orders changes: by the document's waves, or else all clusters that carry no mesh traffic yet together and
+// then one cluster after the other.
+func waves(in Input, pending map[string]string, all []Change) []Wave {
+	groups := groups(in, pending)
+	at := map[string]int{}
+	out := make([]Wave, len(groups))
+	for i, g := range groups {
+		out[i] = Wave{Clusters: g, Changes: []Change{}}
+		for _, c := range g {
+			at[c] = i
+		}
+	}
+	early := earlyRoot(in, at, all)
+	for _, c := range all {
+		w := at[c.Cluster]
+		if s := sealedOf(c); s != nil && s.About != "" {
+			w = max(w, at[s.About])
+		}
+		if early && c.Cluster == in.Mesh.Home().Name && (c.Stage == StageSystem || c.Stage == StageInventory || c.Stage == StageRoot) {
+			w = 0
+		}
+		out[w].Changes = append(out[w].Changes, c)
+	}
+	for i := range out {
+		sortChanges(out[i].Changes)
+	}
+	return out
+}
+
+func groups(in Input, pending map[string]string) [][]string {
+	var fresh, rest []string
+	for _, c := range in.Mesh.Clusters {
+		switch {
+		case pending[c.Name] != "":
+		case serves(in.Now.Clusters[c.Name]):
+			rest = append(rest, c.Name)
+		default:
+			fresh = append(fresh, c.Name)
+		}
+	}
+	var out [][]string
+	placed := map[string]bool{}
+	for _, w := range in.Mesh.Waves {
+		var g []string
+		for _, c := range w {
+			if pending[c] == "" && !placed[c] && (slices.Contains(fresh, c) || slices.Contains(rest, c)) {
+				g = append(g, c)
+				placed[c] = true
+			}
+		}
+		if len(g) > 0 {
+			out = append(out, g)
+		}
+	}
+	unplaced := func(c string) bool { return placed[c] }
+	fresh, rest = slices.DeleteFunc(fresh, unplaced), slices.DeleteFunc(rest, unplaced)
+	if len(in.Mesh.Waves) > 0 {
+		fresh, rest = nil, append(fresh, rest...)
+	}
+	if len(fresh) > 0 {
+		out = append(out, fresh)
+	}
+	for _, c := range rest {
+		out = append(out, []string{c})
+	}
+	return out
+}
+
+// serves tells whether a cluster has a control plane that works: then its workloads may call through the mesh.
+func serves(c *facts.Cluster) bool {
+	return slices.ContainsFunc(c.Istiods, func(i facts.Istiod) bool { return i.Ready > 0 })
+}
+
+// earlyRoot tells that the root is made now and its cluster is not in the first wave: it is made there all the
+// same, since the first wave's intermediates are signed by it.
+func earlyRoot(in Input, at map[string]int, all []Change) bool {
+	if len(in.Mesh.Clusters) == 0 || at[in.Mesh.Home().Name] == 0 {
+		return false
+	}
+	return slices.ContainsFunc(all, func(c Change) bool {
+		s := sealedOf(c)
+		return s != nil && s.Kind == object.SealRoot && c.Action != Unchanged
+	})
+}
+
+func sealedOf(c Change) *object.Sealed {
+	if c.Want == nil {
+		return nil
+	}
+	return c.Want.Sealed
+}
+
+// sortChanges puts changes in the order in which they are made: deletions last, and backwards.
+func sortChanges(changes []Change) {
+	slices.SortFunc(changes, func(a, b Change) int {
+		switch del := a.Action == Delete; {
+		case del != (b.Action == Delete):
+			if del {
+				return 1
+			}
+			return -1
+		case del:
+			a, b = b, a
+		}
+		return cmp.Or(cmp.Compare(a.Stage, b.Stage), strings.Compare(a.Cluster, b.Cluster), a.Object.Compare(b.Object))
+	})
+}
