@@ -89,7 +89,7 @@ func shortage(need []space, free func(dir string) (uint64, int64, error)) error 
 			return &Error{
 				Problem: fmt.Sprintf("not enough disk space to build the lab: about %s needed, %s free, %s missing for %s",
 					gib(t.want), gib(t.spare), gib(t.want-t.spare), strings.Join(t.dirs, ", ")),
-				Do: "Make room, or name folders on another disk: GOMODCACHE and GOCACHE for Go, --cache for the lab.",
+				Do: "Make room, or name folders on another disk: GOMODCACHE and GOCACHE for Go, the lab's own cache folder.",
 			}
 		}
 	}
