@@ -1,0 +1,121 @@
+// Package istio computes the objects of an Istio installation: values in, objects out, and no client in sight.
+//
+// The charts and profiles are those that istio.io/istio embeds, rendered by the library that istioctl itself
+// renders with, so that what istioctl can install, this can. The same document gives the same objects, in the
+// same order. Rendered objects are changed in these ways only, each of which a test pins:
+//
+//   - Fields that somebody else keeps are not owned: the failurePolicy of Istio's validating webhooks, which the
+//     charts set to Ignore and istiod turns to Fail; spec.replicas of a Deployment that a HorizontalPodAutoscaler
+//     scales; entries that are null. (The charts leave out the webhooks' caBundle, which istiod fills in.)
+//   - The webhook that validates objects of no revision is there from the start. istioctl install makes it
+//     afterwards, out of a chart of its own.
+//   - The east-west gateway may not read Secrets. The chart grants every gateway that in its namespace, which
+//     here is istio-system with the key of the intermediate and the remote secrets. This gateway passes mutual
+//     TLS through and needs no certificate of its own.
+//   - Everything bears the labels of package label.
+//
+// Nothing is set beside what the document says, but what makes a mesh of several clusters: global.meshID,
+// global.multiCluster.clusterName, global.network and meshConfig.trustDomain.
+package istio
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"isthmus.dev/isthmus/internal/label"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+const (
+	// Namespace is where Istio is installed.
+	Namespace = "istio-system"
+	// LabelNetwork says which network a namespace's endpoints, or those behind a gateway, are in (Istio's own).
+	LabelNetwork = "topology.istio.io/network"
+	// EastWestGateway is the name of the east-west gateway's Deployment and Service.
+	EastWestGateway = "istio-eastwestgateway"
+
+	// chartsVersion is the release line of the embedded charts: the file VERSION in istio.io/istio. The charts
+	// say nothing of it themselves, but hold a profile for compatibility with every line before it; a test
+	// compares.
+	chartsVersion = "1.31"
+	// DefaultHub and DefaultTag are where the images are when the document does not say: Istio's own release of
+	// that line, as istioctl has them built in.
+	DefaultHub = "docker.io/istio"
+	DefaultTag = "1.31.1"
+)
+
+// Version is the release line of the embedded charts: "1.31".
+func Version() string { return chartsVersion }
+
+// Objects returns what an Istio installation consists of, for every cluster of a mesh, sorted by part and then
+// by name. Clusters are rendered side by side. An error names the cluster and the field of the document.
+func Objects(m mesh.Mesh) (object.Objects, error) {
+	control := make([][]object.Object, len(m.Clusters))
+	gateway := make([][]object.Object, len(m.Clusters))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, c := range m.Clusters {
+		if err := check(c); err != nil {
+			return nil, err
+		}
+		g.Go(func() (err error) { control[i], err = controlPlane(m, c); return err })
+		if m.MultiNetwork() {
+			g.Go(func() (err error) { gateway[i], err = eastWest(m, c); return err })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	out := object.Objects{}
+	for i, c := range m.Clusters {
+		all := slices.Concat(namespaces(m, c), control[i], gateway[i])
+		for _, o := range all {
+			label.Own(m.Name, o)
+		}
+		slices.SortFunc(all, byPart)
+		out.Add(c.Name, all...)
+	}
+	return out, nil
+}
+
+// namespaces are Istio's and Isthmus's own. istiod reads a cluster's network from the label of the former.
+func namespaces(m mesh.Mesh, c mesh.Cluster) []object.Object {
+	namespace := func(name, reason string, labels map[string]any) object.Object {
+		return object.Object{Part: object.PartFoundation, Reason: reason, Body: &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name, "labels": labels},
+		}}}
+	}
+	return []object.Object{
+		namespace(Namespace, fmt.Sprintf("holds Istio; says that %s is in network %s", c.Name, c.Network), map[string]any{LabelNetwork: c.Network}),
+		namespace(object.SystemNamespace, "holds what Isthmus keeps in "+c.Name+" for mesh "+m.Name, map[string]any{}),
+	}
+}
+
+var partOrder = []object.Part{object.PartFoundation, object.PartControlPlane, object.PartGateway}
+
+func byPart(a, b object.Object) int {
+	return cmp.Or(cmp.Compare(slices.Index(partOrder, a.Part), slices.Index(partOrder, b.Part)), a.Ref().Compare(b.Ref()))
+}
+
+// check refuses a version whose charts are not here, since other charts than its own would install something that
+// nobody has tested; and flags that are none, which the library takes for an empty value.
+func check(c mesh.Cluster) error {
+	for _, set := range c.Istio.Set {
+		if !strings.Contains(set, "=") {
+			return fmt.Errorf("cluster %s: spec.istio.set: %q is not path=value", c.Name, set)
+		}
+	}
+	asked := strings.TrimPrefix(c.Istio.Version, "v")
+	if asked == "" || asked == chartsVersion || strings.HasPrefix(asked, chartsVersion+".") || strings.HasPrefix(asked, chartsVersion+"-") {
+		return nil
+	}
+	return fmt.Errorf("cluster %s: spec.istio.version is %s, and this isthmus carries the charts of Istio %s: set it to %s.x, or take the isthmus that was made for Istio %s",
+		c.Name, c.Istio.Version, chartsVersion, chartsVersion, c.Istio.Version)
+}
