@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/lab"
+	"isthmus.dev/isthmus/lab/build"
+	"isthmus.dev/isthmus/lab/config"
+	"isthmus.dev/isthmus/lab/screen"
+)
+
+type upFlags struct {
+	file       string
+	clusters   int
+	nodes      int
+	network    string
+	hollow     bool
+	kubeconfig string
+	dir        string
+	programs   string
+	timeout    time.Duration
+}
+
+func newUp(e *env) *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start clusters, or go on with a lab that was left half way",
+		Long: `Starts the clusters, and returns when every node is Ready and every cluster answers DNS questions.
+
+The first time it builds Kubernetes, containerd, Istio and the rest from pinned sources, which takes minutes; what is
+built is kept. A lab that runs already is left as it is; asked for more clusters, it gets the others.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return e.up(c, f) },
+	}
+	c.Flags().StringVarP(&f.file, "file", "f", "", "lab.yaml: clusters, regions, zones, latency and loss between them")
+	c.Flags().IntVar(&f.clusters, "clusters", 2, "how many clusters: east, west, north, south, center, c6, ...")
+	c.Flags().IntVar(&f.nodes, "nodes", 1, "how many nodes each")
+	c.Flags().StringVar(&f.network, "network", "separate", "separate: pods reach only pods of their own cluster; shared: of all")
+	c.Flags().BoolVar(&f.hollow, "hollow", false, "clusters without nodes: API server, etcd and controller-manager only")
+	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "file to write (default: ~/.isthmus/lab/NAME/kubeconfig)")
+	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lab's files (default: "+lab.DefaultDir+")")
+	c.Flags().StringVar(&f.programs, "programs", "", "folder with bin, cni and images to use instead of building them")
+	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the clusters, once everything is built")
+	c.MarkFlagsMutuallyExclusive("file", "clusters")
+	c.MarkFlagsMutuallyExclusive("file", "nodes")
+	c.MarkFlagsMutuallyExclusive("file", "network")
+	c.MarkFlagsMutuallyExclusive("file", "hollow")
+	return c
+}
+
+// config is the document: the file, or one made of the flags.
+func (f upFlags) config(e *env, nameGiven bool) (config.Config, error) {
+	if f.file != "" {
+		c, err := config.Load(f.file)
+		if nameGiven || c.Name == "" {
+			c.Name = e.name
+		}
+		e.name = c.Name
+		return c, err
+	}
+	if f.clusters < 1 {
+		return config.Config{}, usagef("--clusters %d: a lab has at least one", f.clusters)
+	}
+	c := config.Config{Name: e.name, Clusters: make([]config.Cluster, f.clusters)}
+	for i := range c.Clusters {
+		k := &c.Clusters[i]
+		k.Hollow = f.hollow
+		if !f.hollow {
+			k.Nodes = f.nodes
+		}
+		switch f.network {
+		case "separate":
+		case "shared":
+			k.Network = "shared"
+		default:
+			return c, usagef("--network %q is neither separate nor shared", f.network)
+		}
+	}
+	return c, nil
+}
+
+func (e *env) up(c *cobra.Command, f upFlags) error {
+	doc, err := f.config(e, c.Flags().Changed("name"))
+	if err != nil {
+		return err
+	}
+	if f.dir != "" {
+		doc.Dir = f.dir
+	}
+	if f.kubeconfig != "" {
+		doc.Kubeconfig = f.kubeconfig
+	}
+	if f.programs == "" {
+		f.programs = e.Env("ISTHMUS_LAB_PROGRAMS")
+	}
+	progress := screen.NewProgress(e.Streams)
+	shown := &upView{progress: progress, done: map[string]bool{}}
+	began := time.Now()
+	l, err := lab.Up(c.Context(), doc, lab.Options{
+		Programs: f.programs, Build: build.Options{Report: shown.build}, Report: shown.lab, Timeout: f.timeout,
+	})
+	progress.Close()
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("stopped waiting; what was started goes on by itself\n  Go on: isthmus-lab up%s    Take it down: isthmus-lab down%[1]s", e.flag())
+	}
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, k := range l.Clusters {
+		names = append(names, k.Name)
+	}
+	fmt.Fprintf(e.Out, "ready in %s · export KUBECONFIG=%s · contexts %s\n", screen.Seconds(time.Since(began)), l.Kubeconfig, strings.Join(names, ", "))
+	fmt.Fprintf(e.Out, "Next: isthmus-lab status%s\n", e.flag())
+	return nil
+}
+
+// upView shows how far Up is.
+type upView struct {
+	progress *screen.Progress
+	built    bool
+	done     map[string]bool
+}
+
+func (v *upView) build(ev build.Event) {
+	if ev.Cached || ev.Program == "" {
+		return
+	}
+	v.built = true
+	if ev.Finished == ev.Total {
+		v.progress.Done("building", screen.Yes, fmt.Sprintf("%d programs and images in %s; kept", ev.Total, screen.Seconds(ev.Elapsed)))
+		return
+	}
+	v.progress.Set("building", fmt.Sprintf("%s %s (%d of %d) · once, then kept", ev.Doing, ev.Program, ev.Finished+1, ev.Total))
+}
+
+func (v *upView) lab(s lab.Status) {
+	for _, c := range s.Clusters {
+		switch {
+		case v.done[c.Name]:
+		case c.Ready:
+			v.done[c.Name] = true
+			v.progress.Done(c.Name, screen.Yes, readyLine(c))
+		case c.Problem != "":
+			v.progress.Set(c.Name, c.Problem)
+		case c.Doing != "":
+			v.progress.Set(c.Name, "waiting for "+c.Doing)
+		}
+	}
+}

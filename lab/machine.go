@@ -1,0 +1,139 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isthmus.dev/isthmus/lab/registry"
+)
+
+// A tool is a program of the machine that a running lab uses.
+type tool struct{ program, pkg, use string }
+
+var tools = []tool{
+	{"runc", "runc", "containerd starts containers with it"},
+	{"nft", "nftables", "kube-proxy and the lab write rules with it"},
+	{"iptables", "iptables", "pods with host ports get theirs with it"},
+	{"mount", "mount", "kubelet mounts volumes with it"},
+	{"modprobe", "kmod", "the kernel's modules are loaded with it"},
+}
+
+// checkMachine refuses a machine on which no lab can run, naming what is missing and how to get it.
+func checkMachine(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return &Error{Problem: "a lab needs root: it makes network namespaces and mounts", Do: "run it with sudo"}
+	}
+	var missing, packages []string
+	for _, t := range tools {
+		if _, err := exec.LookPath(t.program); err != nil {
+			if t.program == "modprobe" {
+				continue // only needed if a module is
+			}
+			missing = append(missing, fmt.Sprintf("%s (%s)", t.program, t.use))
+			packages = append(packages, t.pkg)
+		}
+	}
+	if len(missing) > 0 {
+		return &Error{Problem: "programs are missing: " + strings.Join(missing, ", "), Do: "apt-get install " + strings.Join(slices.Compact(packages), " ")}
+	}
+	return checkKernel(ctx)
+}
+
+// A feature is something the kernel must have, with the file that shows it and the module that brings it.
+type feature struct{ name, shown, module, use string }
+
+var features = []feature{
+	{"overlayfs", "overlay", "overlay", "images are stacked with it"},
+	{"bridge netfilter", "/proc/sys/net/bridge/bridge-nf-call-iptables", "br_netfilter", "Services between pods of one node need it"},
+}
+
+func checkKernel(ctx context.Context) error {
+	for _, f := range features {
+		if f.there() {
+			continue
+		}
+		_ = exec.CommandContext(ctx, "modprobe", f.module).Run()
+		if !f.there() {
+			return &Error{
+				Problem: fmt.Sprintf("the kernel has no %s: %s", f.name, f.use),
+				Do:      "modprobe " + f.module + ", or a kernel built with it",
+			}
+		}
+	}
+	return nil
+}
+
+func (f feature) there() bool {
+	if filepath.IsAbs(f.shown) {
+		_, err := os.Stat(f.shown)
+		return err == nil
+	}
+	known, _ := os.ReadFile("/proc/filesystems")
+	return slices.Contains(strings.Fields(string(known)), f.shown)
+}
+
+// sysctls are settings of the whole machine that two nodes do not fit into, with the least value that many do.
+var sysctls = map[string]int{
+	"fs.inotify.max_user_instances": 8192,
+	"fs.inotify.max_user_watches":   524288,
+}
+
+// raiseSysctls raises what is too low and notes what it was.
+func raiseSysctls(r *registry.Record) error {
+	for key, least := range sysctls {
+		path := sysctlPath(key)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		old := strings.TrimSpace(string(data))
+		if n, err := strconv.Atoi(old); err != nil || n >= least {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(strconv.Itoa(least)), 0o644); err != nil {
+			return fmt.Errorf("set %s: %w", key, err)
+		}
+		if _, ok := r.Sysctls[key]; !ok {
+			r.Sysctls[key] = old
+		}
+	}
+	return nil
+}
+
+// restoreSysctls puts back what was raised, unless somebody has set it to something else since.
+func restoreSysctls(r *registry.Record) error {
+	var problems []error
+	for key, old := range r.Sysctls {
+		data, _ := os.ReadFile(sysctlPath(key))
+		if strings.TrimSpace(string(data)) == strconv.Itoa(sysctls[key]) {
+			if err := os.WriteFile(sysctlPath(key), []byte(old), 0o644); err != nil {
+				problems = append(problems, fmt.Errorf("put %s back to %s: %w", key, old, err))
+				continue
+			}
+		}
+		delete(r.Sysctls, key)
+	}
+	return errors.Join(problems...)
+}
+
+func sysctlPath(key string) string {
+	return filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+}
+
+// freeBytes is the space left for the files of dir.
+func freeBytes(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}

@@ -1,0 +1,161 @@
+// Package supervise keeps the programs of a lab running: it starts them in order, in their network namespaces, starts
+// again what ends, and takes over what an earlier supervisor left running. It answers on a Unix socket. It never stops
+// anything by itself when it ends: a lab outlives its supervisor, and goes only with down.
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isthmus.dev/isthmus/lab/component"
+	"isthmus.dev/isthmus/lab/layout"
+	"isthmus.dev/isthmus/lab/wire"
+)
+
+// A Supervisor runs one lab.
+type Supervisor struct {
+	lab      layout.Lab
+	clock    func() time.Time
+	log      *slog.Logger
+	began    time.Time
+	clusters []*cluster
+	faults   *faults
+	quit     context.CancelFunc
+
+	recording sync.Mutex
+	records   map[string]Record
+}
+
+// ErrRunning says that the lab has a supervisor already.
+var ErrRunning = errors.New("this lab has a supervisor already")
+
+// Run supervises the lab until ctx ends or it is told to stop.
+func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Logger) error {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	unlock, err := lock(filepath.Join(l.Run, "supervisor.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s := &Supervisor{lab: l, clock: clock, log: log, began: clock(), quit: quit}
+	if s.records, err = readRecords(s.recordFile()); err != nil {
+		return err
+	}
+	if s.faults, err = loadFaults(s); err != nil {
+		return err
+	}
+	for _, c := range l.Clusters {
+		s.clusters = append(s.clusters, newCluster(s, c))
+	}
+	stopServing, err := s.serve()
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+	if err := wire.Switch(l); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	for _, c := range s.clusters {
+		wg.Go(func() { c.run(ctx) })
+	}
+	wg.Go(func() { s.faults.keep(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// lock makes sure that a lab has one supervisor. The lock goes with the process that holds it.
+func lock(path string) (func(), error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("lock lab: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock lab: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrRunning
+		}
+		return nil, fmt.Errorf("lock lab: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func (s *Supervisor) recordFile() string { return filepath.Join(s.lab.Run, "processes.json") }
+
+// save keeps the record of a process for a later supervisor.
+func (s *Supervisor) save(id string, r Record) {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.records[id] = r
+	if err := writeJSON(s.recordFile(), s.records); err != nil {
+		s.log.Warn("remember processes", "error", err)
+	}
+}
+
+func (s *Supervisor) cluster(name string) (*cluster, error) {
+	for _, c := range s.clusters {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no cluster %q in lab %s", name, s.lab.Name)
+}
+
+// newProcesses makes the processes of cluster c, each knowing those it needs.
+func (s *Supervisor) newProcesses(c layout.Cluster) []*process {
+	byID := map[string]*process{}
+	var list []*process
+	for _, i := range component.Instances(s.lab, c, component.All) {
+		p := newProcess(i, s.records[i.ID()], s.clock)
+		p.saved = func() { s.save(i.ID(), p.snapshot()) }
+		for _, id := range i.NeedIDs(component.All) {
+			if n := byID[id]; n != nil {
+				p.needs = append(p.needs, n)
+			}
+		}
+		byID[i.ID()] = p
+		list = append(list, p)
+	}
+	return list
+}
+
+func readRecords(path string) (map[string]Record, error) {
+	records := map[string]Record{}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return records, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what ran before: %w", err)
+	}
+	if err := json.Unmarshal(data, &records); err != nil {
+		return nil, fmt.Errorf("read what ran before, %s: %w", path, err)
+	}
+	return records, nil
+}
+
+// writeJSON replaces path whole.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

@@ -1,0 +1,272 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"isthmus.dev/isthmus/lab/build"
+	"isthmus.dev/isthmus/lab/component"
+	"isthmus.dev/isthmus/lab/layout"
+	"isthmus.dev/isthmus/lab/pki"
+	"isthmus.dev/isthmus/lab/registry"
+)
+
+// Options are what Up needs beside the document.
+type Options struct {
+	// Build says where the programs come from.
+	Build build.Options
+	// Programs is a folder with bin, cni and images to use instead of building them.
+	Programs string
+	// Executable is an isthmus-lab, whose hidden command "supervise" runs the supervisor; this program when empty.
+	Executable string
+	// Report is told what is being waited for, whenever that changes; nil for none. Calls do not overlap.
+	Report func(Status)
+	// Timeout is how long to wait for the clusters once everything is built; without end when zero.
+	Timeout time.Duration
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// poll is how often Up asks the supervisor how far it is.
+const poll = 50 * time.Millisecond
+
+// Up starts the lab that c describes and returns when every cluster can be used. A lab that runs already is only
+// waited for; one that was left half way is gone on with; one with fewer clusters than c gets the others. When ctx
+// ends, Up returns, and the lab goes on starting by itself.
+func Up(ctx context.Context, c Config, o Options) (*Lab, error) {
+	c = c.Defaulted()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := checkMachine(ctx); err != nil {
+		return nil, err
+	}
+	programs, err := programs(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	l, err := place(c, programs)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.kubeconfig(o.Now()); err != nil {
+		return nil, err
+	}
+	if err := l.supervise(ctx, o.Executable); err != nil {
+		return nil, err
+	}
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	return l, l.await(ctx, o)
+}
+
+// programs finds or builds what the lab runs.
+func programs(ctx context.Context, o Options) (layout.Programs, error) {
+	dir, cni := o.Programs, filepath.Join(o.Programs, "cni")
+	if dir == "" {
+		set, err := build.Ensure(ctx, o.Build)
+		if err != nil {
+			return layout.Programs{}, err
+		}
+		dir, cni = set.Dir, set.CNIDir
+	}
+	images, err := filepath.Glob(filepath.Join(dir, "images", "*.tar"))
+	if err != nil {
+		return layout.Programs{}, err
+	}
+	return layout.Programs{Bin: filepath.Join(dir, "bin"), CNI: cni, Images: images}, nil
+}
+
+// place gives the lab its slot and folders and writes down what it is, all under the lock of the record: of two
+// processes that start the same lab, one waits.
+func place(c Config, programs layout.Programs) (*Lab, error) {
+	root := c.Dir
+	if root == "" {
+		root = DefaultDir
+	}
+	dir, err := filepath.Abs(filepath.Join(root, c.Name))
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := kubeconfigPath(c)
+	if err != nil {
+		return nil, err
+	}
+	var l Lab
+	err = registry.Change(func(r *registry.Record) error {
+		old, err := load(dir)
+		existed := err == nil
+		if !existed {
+			old.Slot = -1
+		}
+		used, err := routed()
+		if err != nil {
+			return err
+		}
+		slot, err := r.Claim(c.Name, dir, old.Slot, used)
+		if err != nil {
+			return err
+		}
+		l.Lab = layout.New(c, layout.Place{Slot: slot, Dir: dir, Run: registry.Run(c.Name), Kubeconfig: kubeconfig, Programs: programs})
+		if existed {
+			if err := compatible(old, l.Lab); err != nil {
+				return err
+			}
+		}
+		if err := raiseSysctls(r); err != nil {
+			return err
+		}
+		return save(l.Lab)
+	})
+	return &l, err
+}
+
+// compatible refuses to turn a lab into another: what exists of old must be the same in l.
+func compatible(old, l layout.Lab) error {
+	for i, c := range old.Clusters {
+		if i < len(l.Clusters) && reflect.DeepEqual(c, l.Clusters[i]) {
+			continue
+		}
+		return &Error{
+			Problem: fmt.Sprintf("lab %q exists and is another one: its cluster %s differs from what is asked for", l.Name, c.Name),
+			Do:      "take it down first: isthmus-lab down" + flag(l.Name) + ", or choose another name with --name",
+		}
+	}
+	return nil
+}
+
+// routed lists the address ranges that the machine uses.
+func routed() ([]netip.Prefix, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list the machine's routes: %w", err)
+	}
+	var list []netip.Prefix
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		ip, ok := netip.AddrFromSlice(r.Dst.IP.To4())
+		ones, _ := r.Dst.Mask.Size()
+		if ok && ones > 0 {
+			list = append(list, netip.PrefixFrom(ip, ones))
+		}
+	}
+	return list, nil
+}
+
+func kubeconfigPath(c Config) (string, error) {
+	if c.Kubeconfig != "" {
+		return filepath.Abs(c.Kubeconfig)
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("where to write the kubeconfig: %w", err)
+	}
+	return filepath.Join(home, ".isthmus", "lab", c.Name, "kubeconfig"), nil
+}
+
+// kubeconfig makes every cluster's certificates and writes the file with a context for each.
+func (l *Lab) kubeconfig(now time.Time) error {
+	var entries []pki.Entry
+	for _, c := range l.Clusters {
+		if err := pki.Ensure(c.Path("pki"), c.Name, component.Leaves(c), now); err != nil {
+			return err
+		}
+		entries = append(entries, pki.Entry{Context: c.Name, Server: c.APIServer(), Dir: c.Path("pki"), Leaf: "admin"})
+	}
+	return pki.WriteKubeconfig(l.Kubeconfig, entries...)
+}
+
+// supervise starts the lab's supervisor unless it runs.
+func (l *Lab) supervise(ctx context.Context, executable string) error {
+	if s, err := l.client().Status(ctx); err == nil {
+		if len(s.Clusters) == len(l.Clusters) {
+			return nil
+		}
+		// It knows fewer clusters than there are now. It leaves the programs running and the next one takes them over.
+		if err := l.client().Leave(ctx); err != nil {
+			return fmt.Errorf("replace the supervisor: %w", err)
+		}
+	}
+	if executable == "" {
+		var err error
+		if executable, err = os.Executable(); err != nil {
+			return fmt.Errorf("find the program that supervises: %w", err)
+		}
+	}
+	log, err := os.OpenFile(l.SupervisorLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the supervisor's log: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(executable, "supervise", l.Dir)
+	cmd.Env = append(os.Environ(), layout.Mark(l.Name))
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	return cmd.Process.Release()
+}
+
+// await returns when every cluster is ready.
+func (l *Lab) await(ctx context.Context, o Options) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	silent := o.Now()
+	var last Status
+	for {
+		s, err := l.client().Status(ctx)
+		switch {
+		case err == nil:
+			silent, last = o.Now(), s
+			if o.Report != nil {
+				o.Report(s)
+			}
+			if s.Ready {
+				return nil
+			}
+		case ctx.Err() == nil && o.Now().Sub(silent) > 10*time.Second:
+			return &Error{Problem: "the lab's supervisor does not answer: " + lastLine(l.SupervisorLog()), Do: "see " + l.SupervisorLog(), Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			return l.late(ctx.Err(), last)
+		case <-tick.C:
+		}
+	}
+}
+
+// late says what the lab was waiting for when its time was over.
+func (l *Lab) late(err error, s Status) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	for _, c := range s.Clusters {
+		if !c.Ready {
+			return &Error{
+				Problem: fmt.Sprintf("cluster %s is not ready in time; it waits for %s %s", c.Name, c.Doing, c.Problem),
+				Do:      "it goes on by itself: isthmus-lab status" + flag(l.Name) + ", isthmus-lab logs" + flag(l.Name) + " " + c.Name, Err: err,
+			}
+		}
+	}
+	return err
+}
