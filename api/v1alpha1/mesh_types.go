@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-//go:generate go tool -modfile=generate/go.mod controller-gen crd:maxDescLen=2000 paths=. output:crd:dir=.
+//go:generate go tool -modfile=generate/go.mod controller-gen crd paths=. output:crd:dir=.
 
 // CRD is the CustomResourceDefinition of Mesh as YAML, made by go generate from the types of this package.
 //
@@ -33,7 +33,7 @@ const (
 //
 // +kubebuilder:resource:scope=Cluster
 // +kubebuilder:storageversion
-// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self.metadata.name).hasValue()",fieldPath=".metadata.name",message="a mesh's name is a label value and a part of object names: lower-case letters, digits and \"-\", at most 63"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",message="a mesh's name is a label value and a part of object names: lower-case letters, digits and \"-\", at most 63"
 type Mesh struct {
 	metav1.TypeMeta `json:",inline"`
 	// Metadata holds the mesh's name, which is also Istio's meshID.
@@ -205,7 +205,7 @@ type ClusterIstio struct {
 
 // Trust is the mesh's identity domain and its certificates.
 //
-// +kubebuilder:validation:XValidation:rule="duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
+// +kubebuilder:validation:XValidation:rule="!has(self.intermediateTTL) || !has(self.root) || !has(self.root.selfSigned.ttl) || duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
 type Trust struct {
 	// Domain is the SPIFFE trust domain: lower-case letters, digits, ".", "-" and "_" (SPIFFE-ID, section 2.1).
 	//

@@ -2,7 +2,10 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"isthmus.dev/isthmus/api/v1alpha1"
 )
@@ -11,6 +14,7 @@ import (
 // that CEL cannot say, because it does not see into free-form values or would cost too much in a big mesh.
 
 func (j *judge) agree(doc v1alpha1.Mesh) {
+	j.name(doc.Name)
 	j.release(doc.Spec.Istio)
 	j.contexts(doc.Spec.Clusters)
 	j.waves(doc.Spec)
@@ -21,6 +25,14 @@ func (j *judge) agree(doc v1alpha1.Mesh) {
 func (j *judge) say(path, message, hint string) {
 	if !j.spoiled(path) {
 		j.refuse(j.value(path), path, message, hint)
+	}
+}
+
+// name looks at the mesh's name. An API server has the characters of every object's name checked before it asks the
+// CRD, so the CRD's own rule is only about what is left.
+func (j *judge) name(name string) {
+	if len(validation.IsDNS1123Label(name)) > 0 {
+		j.say("metadata.name", fmt.Sprintf("%q: %s", name, meshName), tryName(name, 63))
 	}
 }
 
@@ -90,11 +102,15 @@ func (j *judge) waves(spec v1alpha1.MeshSpec) {
 			}
 		}
 	}
-	for i, name := range names {
-		if name != "" && in[name] == "" && !j.spoiled(item("spec.clusters", i)+".name") {
-			j.refuse(j.key("spec.rollout.waves"), "spec.rollout.waves", fmt.Sprintf("%s is in no wave", name),
-				"add it, or take waves out and they are made by themselves")
+	for p := range j.bad {
+		if within(p, "spec.rollout") || strings.HasPrefix(p, "spec.clusters[") {
+			return // who is left out cannot be told before that is mended
 		}
+	}
+	left := slices.DeleteFunc(slices.Compact(names), func(n string) bool { return in[n] != "" })
+	if len(left) > 0 {
+		j.refuse(j.key("spec.rollout.waves"), "spec.rollout.waves", "in no wave: "+strings.Join(left, ", "),
+			"name every cluster once, or take waves out and they are made by themselves")
 	}
 }
 
@@ -111,47 +127,52 @@ func setOf(names []string) map[string]bool {
 type own struct {
 	// path of the setting as istioctl --set takes it.
 	path string
-	// by is the field that decides it, with its value, for cluster i of the document; field "" is Isthmus itself.
+	// by is the field that decides it for cluster i of the document, and its value; nil where Isthmus itself does.
 	by func(doc v1alpha1.Mesh, i int) (field, value string)
+	// must is the only value that Isthmus itself takes, and because says why.
+	must, because string
 }
 
 var owns = []own{
-	{"values.global.meshID", func(d v1alpha1.Mesh, _ int) (string, string) { return "metadata.name", d.Name }},
-	{"values.global.multiCluster.clusterName", func(d v1alpha1.Mesh, i int) (string, string) {
+	{path: "values.global.meshID", by: func(d v1alpha1.Mesh, _ int) (string, string) { return "metadata.name", d.Name }},
+	{path: "values.global.multiCluster.clusterName", by: func(d v1alpha1.Mesh, i int) (string, string) {
 		return item("spec.clusters", i) + ".name", d.Spec.Clusters[i].Name
 	}},
-	{"values.global.network", func(d v1alpha1.Mesh, i int) (string, string) {
+	{path: "values.global.network", by: func(d v1alpha1.Mesh, i int) (string, string) {
 		return item("spec.clusters", i) + ".network", or(d.Spec.Clusters[i].Network, d.Spec.Clusters[i].Name)
 	}},
-	{"values.global.hub", func(d v1alpha1.Mesh, _ int) (string, string) {
-		return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
-	}},
-	{"values.global.tag", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }},
-	{"meshConfig.trustDomain", trustDomain},
-	{"values.meshConfig.trustDomain", trustDomain},
-	{"meshConfig.rootNamespace", fixed("istio-system")},
-	{"values.meshConfig.rootNamespace", fixed("istio-system")},
-	{"values.global.istioNamespace", fixed("istio-system")},
-	{"namespace", fixed("istio-system")},
-	{"hub", func(d v1alpha1.Mesh, _ int) (string, string) {
-		return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
-	}},
-	{"tag", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }},
-	{"profile", func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.profile", d.Spec.Istio.Profile }},
-	{"revision", func(d v1alpha1.Mesh, _ int) (string, string) {
+	{path: "hub", by: hub},
+	{path: "values.global.hub", by: hub},
+	{path: "tag", by: tag},
+	{path: "values.global.tag", by: tag},
+	{path: "meshConfig.trustDomain", by: trustDomain},
+	{path: "values.meshConfig.trustDomain", by: trustDomain},
+	{path: "profile", by: func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.profile", d.Spec.Istio.Profile }},
+	{path: "revision", by: func(d v1alpha1.Mesh, _ int) (string, string) {
 		r, _ := at(object(d.Spec.Istio.Values), "revision").(string)
 		return "spec.istio.values.revision", r
 	}},
-	{"installPackagePath", fixed("the embedded charts")},
+	{path: "namespace", must: istioNamespace, because: inIstioSystem},
+	{path: "values.global.istioNamespace", must: istioNamespace, because: inIstioSystem},
+	{path: "meshConfig.rootNamespace", must: istioNamespace, because: inIstioSystem},
+	{path: "values.meshConfig.rootNamespace", must: istioNamespace, because: inIstioSystem},
+	{path: "installPackagePath", because: "Isthmus installs from the charts that it carries"},
 }
 
-func trustDomain(d v1alpha1.Mesh, _ int) (string, string) {
+const (
+	istioNamespace = "istio-system"
+	inIstioSystem  = "Isthmus installs Istio into " + istioNamespace
+)
+
+func trustDomain(d v1alpha1.Mesh, _ int) (field, value string) {
 	return "spec.trust.domain", d.Spec.Trust.Domain
 }
 
-func fixed(value string) func(v1alpha1.Mesh, int) (string, string) {
-	return func(v1alpha1.Mesh, int) (string, string) { return "", value }
+func hub(d v1alpha1.Mesh, _ int) (field, value string) {
+	return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
 }
+
+func tag(d v1alpha1.Mesh, _ int) (field, value string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }
 
 // owned looks for values, mesh configuration and set entries that contradict the rest of the document.
 func (j *judge) owned(doc v1alpha1.Mesh) {
@@ -187,18 +208,28 @@ func (j *judge) ownedIn(doc v1alpha1.Mesh, path string, values, meshConfig map[s
 	}
 }
 
+// contradicts refuses a setting at a path that is not what it has to be for one of the clusters that it is for.
 func (j *judge) contradicts(doc v1alpha1.Mesh, o own, path, value string, clusters []int) {
+	if o.by == nil {
+		if value != o.must {
+			j.say(path, fmt.Sprintf("%q has no place here: %s", value, o.because), "take it out")
+		}
+		return
+	}
 	for _, i := range clusters {
 		field, want := o.by(doc, i)
-		switch {
-		case value == want || j.spoiled(field):
+		if value == want || j.spoiled(field) {
 			continue
-		case field == "":
-			j.say(path, fmt.Sprintf("%q, and Isthmus installs Istio with %s: %s only", value, o.path, want), "take it out")
-		default:
-			j.say(path, fmt.Sprintf("%s is %q here, and %q by %s", o.path, value, want, j.citeOr(field, i)),
-				"take it out, or set "+field)
 		}
+		what := ""
+		if !strings.HasSuffix(path, o.path) {
+			what = o.path + " is "
+		}
+		message := fmt.Sprintf("%s%q here, and %q by %s", what, value, want, j.citeOr(field, i))
+		if want == "" {
+			message = fmt.Sprintf("%s%q here, and %s is not set", what, value, field)
+		}
+		j.say(path, message, "take it out, or set "+field)
 		return
 	}
 }

@@ -65,8 +65,7 @@ func asError(file string, list []Problem) error {
 		return nil
 	}
 	slices.SortStableFunc(list, func(a, b Problem) int {
-		return cmp.Or(cmpFlag(a, b), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+		return cmp.Or(cmpFlag(a, b), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return &Problems{File: file, List: slices.Compact(list)}
 }

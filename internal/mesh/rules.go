@@ -65,12 +65,16 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 	switch e.Type {
 	case field.ErrorTypeNotSupported:
 		have := enumOf(j.law, path)
-		return seen + " is none of its values: " + strings.Join(have, ", "), nearHint(fmt.Sprint(v), have)
+		return seen + " is none of its values", didYouMean(fmt.Sprint(v), have)
 	case field.ErrorTypeDuplicate:
 		name := fmt.Sprint(at(v, "name"))
 		return fmt.Sprintf("two clusters are called %q; the first is in line %d", name, j.firstNamed(name)), "names are unique in a mesh"
 	case field.ErrorTypeTooLong:
-		return fmt.Sprintf("%s has %d characters; %s", seen, len(fmt.Sprint(v)), numbers.FindString(e.Detail)+" at most"), ""
+		message = fmt.Sprintf("%s has %d characters, and may have %s", seen, len(fmt.Sprint(v)), numbers.FindString(e.Detail))
+		if generic(path) == "spec.clusters[].name" {
+			hint = "try " + ClusterName(fmt.Sprint(v))
+		}
+		return message, hint
 	case field.ErrorTypeTypeInvalid, field.ErrorTypeRequired:
 		return "is missing", ""
 	}
@@ -78,7 +82,7 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 	case strings.Contains(detail, "should match"):
 		return seen + " is no duration: whole hours, minutes and seconds, such as 2160h or 1h30m", durationHint(fmt.Sprint(v))
 	case strings.Contains(detail, "should be at least") && v == "":
-		return "is empty", "write a value, or take the field out"
+		return "is empty", or(missing[strings.TrimPrefix(generic(path), "spec.")], "write a value, or take the field out")
 	case strings.Contains(detail, "should have at least"):
 		return "is an empty list", missing[strings.TrimPrefix(generic(path), "spec.")]
 	case strings.Contains(detail, " in body "):
@@ -91,17 +95,20 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 
 var numbers = regexp.MustCompile(`\d+`)
 
+// meshName is the message of the CRD's rule for the mesh's name.
+const meshName = `a mesh's name is a label value and a part of object names: lower-case letters, digits and "-", at most 63`
+
 // words by the message of a rule: which field it is about, where the rule itself cannot say, and a hint made from
 // the value.
 var words = map[string]struct {
 	path string
 	hint func(value string) string
 }{
-	`a mesh's name is a label value and a part of object names: lower-case letters, digits and "-", at most 63`: {
+	meshName: {
 		path: "metadata.name", hint: func(v string) string { return tryName(v, 63) },
 	},
 	`a cluster's name is a DNS label: lower-case letters, digits and "-", a letter or digit at both ends`: {
-		hint: func(v string) string { return tryName(v, maxClusterName) },
+		hint: func(v string) string { return "try " + ClusterName(v) },
 	},
 	`a namespace's name is a DNS label: lower-case letters, digits and "-", a letter or digit at both ends`: {
 		hint: func(v string) string { return tryName(v, 63) },
@@ -141,13 +148,6 @@ func bare(v string) string {
 func tryName(v string, longest int) string {
 	if safe := dnsLabel(v, longest); safe != "" {
 		return "try " + safe
-	}
-	return ""
-}
-
-func nearHint(v string, have []string) string {
-	if near, ok := nearest(v, have); ok {
-		return fmt.Sprintf("did you mean %s?", near)
 	}
 	return ""
 }

@@ -134,5 +134,26 @@ func (l *law) at(path string) *schema.Structural {
 	return s
 }
 
+// paths are the generic paths of every field of a name in spec: "spec.clusters[].access.context".
+func (l *law) paths(name string) []string {
+	var found []string
+	var walk func(s *schema.Structural, path string)
+	walk = func(s *schema.Structural, path string) {
+		for _, k := range keysOf(s) {
+			p, sub := child(path, k), s.Properties[k]
+			if k == name {
+				found = append(found, p)
+			}
+			walk(&sub, p)
+		}
+		if s.Items != nil {
+			walk(s.Items, path+"[]")
+		}
+	}
+	spec := l.shape.Properties["spec"]
+	walk(&spec, "spec")
+	return found
+}
+
 // keysOf are the names of a schema's fields.
 func keysOf(s *schema.Structural) []string { return slices.Sorted(maps.Keys(s.Properties)) }

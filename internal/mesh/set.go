@@ -62,7 +62,7 @@ func splitPath(path string) ([]step, error) {
 			i, err := strconv.Atoi(m[1])
 			switch {
 			case len(steps) == 0:
-				return nil, fmt.Errorf("%s begins with %s, and a path begins with a field", path, m[0])
+				return nil, fmt.Errorf("a path begins with a field, not with %s", m[0])
 			case byField:
 				steps = append(steps, step{list: true, name: name, want: unescape(want)})
 			case err != nil:

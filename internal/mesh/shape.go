@@ -51,7 +51,7 @@ func (j *judge) kind() bool {
 		j.refuse(spot{line: 1, column: 1}, "kind", "is missing", "write kind: "+v1alpha1.Kind)
 		return looksRight
 	case kind != v1alpha1.Kind:
-		message := fmt.Sprintf("this is a %s (%s), not a %s", kind, or(version, "without apiVersion"), v1alpha1.Kind)
+		message := fmt.Sprintf("this is %s (%s), not a %s", withArticle(kind), or(version, "without apiVersion"), v1alpha1.Kind)
 		j.refuse(j.value("kind"), "kind", message, "a mesh document begins with "+opening)
 		return false
 	case version == "":
@@ -64,6 +64,13 @@ func (j *judge) kind() bool {
 }
 
 const opening = "apiVersion: " + v1alpha1.APIVersion + " and kind: " + v1alpha1.Kind
+
+func withArticle(noun string) string {
+	if strings.ContainsAny(noun[:1], "AEIOUaeiou") {
+		return "an " + noun
+	}
+	return "a " + noun
+}
 
 // textOf is a text, "" where there is nothing; false for a value of another type.
 func textOf(v any) (string, bool) {
@@ -85,7 +92,11 @@ func (j *judge) shape(v any, s *schema.Structural, path string) any {
 		return v
 	}
 	if !fits(v, s.Type) {
-		j.refuse(j.value(path), path, fmt.Sprintf("%s, and not %s", wanted(s.Type), typeName(v)), j.typeHint(v, s, path))
+		is := typeName(v)
+		if _, broken := v.(float64); broken && s.Type == "integer" {
+			is = "a fraction"
+		}
+		j.refuse(j.value(path), path, fmt.Sprintf("%s, and is %s", wanted(s.Type), is), j.typeHint(v, s, path))
 		return empty(s.Type)
 	}
 	switch v := v.(type) {
@@ -108,8 +119,7 @@ func (j *judge) mapShape(m map[string]any, s *schema.Structural, path string) ma
 		sub, known := entry(s, k)
 		switch {
 		case !known:
-			have := slices.Collect(maps.Keys(s.Properties))
-			j.refuse(j.key(p), p, "no such field", didYouMean(k, have))
+			j.refuse(j.key(p), p, "no such field", j.elsewhere(k, s))
 		case m[k] == nil && sub != nil:
 			// A field with nothing behind it is a field that is not set; below it is missed where it is needed.
 		default:
@@ -130,8 +140,17 @@ func (j *judge) mapShape(m map[string]any, s *schema.Structural, path string) ma
 	return out
 }
 
+// elsewhere is a hint for an unknown field: where the document has a field of that very name, else the nearest name.
+func (j *judge) elsewhere(name string, s *schema.Structural) string {
+	if paths := j.law.paths(name); len(paths) == 1 {
+		return "did you mean " + paths[0] + "?"
+	}
+	return didYouMean(name, keysOf(s))
+}
+
 // missing are hints for fields that a document must have, by generic path under spec.
 var missing = map[string]string{
+	"metadata":              "a mesh has a name: metadata: {name: shop}",
 	"metadata.name":         "a mesh has a name: metadata: {name: shop}",
 	"spec":                  "to see a whole document: isthmus init",
 	"clusters":              "name the members: clusters: [{name: east, access: {context: EAST}}]",
@@ -186,17 +205,25 @@ func empty(kind string) any {
 
 // typeHint says how the value would have to be written.
 func (j *judge) typeHint(v any, s *schema.Structural, path string) string {
+	text := or(j.text[path], fmt.Sprint(v))
 	switch v.(type) {
-	case int64, float64, bool:
+	case int64, float64:
+		if s.ValueValidation != nil && s.ValueValidation.Pattern != "" {
+			return fmt.Sprintf("a duration has units: %sh, %sm or %ss", text, text, text)
+		}
 		if s.Type == "string" {
-			return fmt.Sprintf("write it in quotes: %q", or(j.text[path], fmt.Sprint(v)))
+			return fmt.Sprintf("write it in quotes: %q", text)
+		}
+	case bool:
+		if s.Type == "string" {
+			return fmt.Sprintf("write it in quotes: %q", text)
 		}
 	case map[string]any:
-		if s.Type == "array" {
+		if s.Type == "array" && j.value(path).flag == "" {
 			return `an item of a list begins with "- "`
 		}
 	case string:
-		if s.Type == "array" {
+		if s.Type == "array" && !strings.ContainsAny(text, "[]{}") {
 			return fmt.Sprintf("write [%v]", v)
 		}
 	}

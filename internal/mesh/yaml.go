@@ -8,6 +8,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,9 @@ func parseYAML(file string, text []byte) (*tree, []Problem) {
 		}
 		if err != nil {
 			return nil, []Problem{syntax(file, text, err)}
+		}
+		if len(doc.Content) == 0 {
+			continue
 		}
 		body := doc.Content[0]
 		if body.Kind == yaml.ScalarNode && body.ShortTag() == "!!null" {
@@ -253,7 +257,7 @@ func kindOf(n *yaml.Node) string {
 
 // typeName is a JSON type in words.
 func typeName(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case nil:
 		return "empty"
 	case map[string]any:
@@ -263,12 +267,12 @@ func typeName(v any) string {
 	case string:
 		return "a text"
 	case bool:
-		return "true or false"
+		return strconv.FormatBool(v)
 	}
 	return "a number"
 }
 
-var syntaxError = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
+var syntaxError = regexp.MustCompile(`(?s)^yaml: (?:line \d+: )?(.*)$`)
 
 // syntax turns the words of the YAML parser into a place and a cure.
 func syntax(file string, text []byte, err error) Problem {
@@ -277,27 +281,35 @@ func syntax(file string, text []byte, err error) Problem {
 	if m == nil {
 		return p
 	}
-	p.Message = m[2]
-	p.Line, _ = strconv.Atoi(m[1])
-	// yaml.v3 counts the lines of parser errors from 0, those of scanner errors from 1, and leaves out line 0.
-	if strings.HasPrefix(p.Message, "did not find expected") || p.Line == 0 {
-		p.Line++
-	}
+	p.Message = m[1]
+	lines := strings.Split(string(text), "\n")
+	p.Line = breaks(lines, err)
 	if anchor, ok := strings.CutPrefix(p.Message, "unknown anchor '"); ok {
 		name, _, _ := strings.Cut(anchor, "'")
-		if i := bytes.Index(text, []byte("*"+name)); i >= 0 {
-			p.Line = 1 + bytes.Count(text[:i], []byte("\n"))
-		}
 		p.Hint = fmt.Sprintf("an alias such as *%s needs an anchor, &%s, above it", name, name)
 	}
-	lines := strings.Split(string(text), "\n")
-	line := lines[min(p.Line, len(lines))-1]
+	line := lines[p.Line-1]
 	p.Column = 1 + len(line) - len(strings.TrimLeft(line, " "))
 	if p.Hint == "" {
 		p.Hint = cure(p.Message, line)
 	}
 	p.Message = "no valid YAML: " + p.Message
 	return p
+}
+
+// breaks is the line, from 1, at which a text stops being YAML. The line that the parser itself gives is where the
+// block around it begins, if it gives one, and counted now from 0 and now from 1. YAML is read from the front, so
+// all that is broken up to a line is broken in the same words up to every later line.
+func breaks(lines []string, whole error) int {
+	return 1 + sort.Search(len(lines)-1, func(i int) bool {
+		dec := yaml.NewDecoder(strings.NewReader(strings.Join(lines[:i+1], "\n") + "\n"))
+		for {
+			var n yaml.Node
+			if err := dec.Decode(&n); err != nil {
+				return err.Error() == whole.Error()
+			}
+		}
+	})
 }
 
 func cure(message, line string) string {
