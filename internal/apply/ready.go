@@ -71,7 +71,8 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 			return nil
 		}
 		passed := r.clock.Since(began)
-		over := failed || passed > limit
+		// What somebody else may have mended since is given its time.
+		over := failed && c.Action != plan.Unchanged || passed > limit
 		if passed > explainAfter && (over || r.clock.Since(asked) > 2*time.Second) {
 			asked = r.clock.Now()
 			why = cmp.Or(w.reason(ctx, live), why)

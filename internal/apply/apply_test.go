@@ -1,0 +1,239 @@
+package apply_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
+	"sigs.k8s.io/yaml"
+)
+
+// canary is in every secret that a test makes: nothing that a person or a program may see holds it.
+const canary = "c4n4ry-do-not-print"
+
+// A bench is one mesh on the shared clusters.
+type bench struct {
+	t     *testing.T
+	mesh  mesh.Mesh
+	want  object.Objects
+	wrap  func(cluster string, rt http.RoundTripper) http.RoundTripper
+	sealN int
+	mu    sync.Mutex
+	all   strings.Builder // everything that was reported
+}
+
+// newBench is a mesh of both clusters whose objects lie in a namespace named after the test.
+func newBench(t *testing.T, name string) *bench {
+	needClusters(t)
+	b := &bench{t: t, mesh: mesh.Mesh{Name: name, Clusters: []mesh.Cluster{{Name: "east", Context: "east"}, {Name: "west", Context: "west"}}}}
+	b.want = wanted(t, name)
+	return b
+}
+
+func (b *bench) dialer() cluster.Dialer {
+	return cluster.Options{Kubeconfig: clusters.Kubeconfig, Wrap: b.wrap}.Dial
+}
+
+func (b *bench) facts() facts.Snapshot {
+	s := facts.Gather(b.t.Context(), b.mesh, b.want, b.dialer(), time.Minute, time.Now)
+	return s
+}
+
+func (b *bench) plan() (plan.Plan, error) {
+	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: map[object.SealKind]plan.Judge{
+		object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh,
+	}})
+}
+
+func fresh(mesh.Mesh, string, object.Object, facts.Snapshot) (string, error) { return "", nil }
+
+func (b *bench) mustPlan() plan.Plan {
+	b.t.Helper()
+	p, err := b.plan()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// seal makes content with the canary in it.
+func (b *bench) seal(_ context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sealN++
+	return o.Body, unstructured.SetNestedField(o.Body.Object, fmt.Sprintf("%s %d", canary, b.sealN), "stringData", "key")
+}
+
+func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error) {
+	conns := map[string]*cluster.Conn{}
+	for _, c := range b.mesh.Clusters {
+		conn, err := b.dialer()(c)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[c.Name] = conn
+	}
+	a := apply.Applier{Conns: conns, RetryFor: 20 * time.Second, ReadyFor: 20 * time.Second, Sealers: map[object.SealKind]apply.Sealer{
+		object.SealRoot: b.seal, object.SealIntermediate: b.seal, object.SealRemoteSecret: b.seal,
+	}}
+	return a.Apply(ctx, p, func(e apply.Event) { fmt.Fprintf(&b.all, "%+v\n", e) })
+}
+
+func (b *bench) converge() apply.ChangeSet {
+	b.t.Helper()
+	set, err := b.apply(b.t.Context(), b.mustPlan())
+	if err != nil {
+		b.t.Fatalf("apply: %v", err)
+	}
+	return set
+}
+
+// get reads an object as it is in a cluster; nil if it is not there.
+func (b *bench) get(name string, ref object.Ref) *unstructured.Unstructured {
+	b.t.Helper()
+	return get(b.t, name, ref)
+}
+
+func get(t *testing.T, name string, ref object.Ref) *unstructured.Unstructured {
+	t.Helper()
+	r, err := conn(t, name).Resource(schema.GroupVersionKind{Group: ref.Group, Kind: ref.Kind}, ref.Namespace)
+	if err != nil {
+		return nil
+	}
+	u, err := r.Get(t.Context(), ref.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	return u
+}
+
+func conn(t *testing.T, name string) *cluster.Conn {
+	t.Helper()
+	c, err := cluster.Options{Kubeconfig: clusters.Kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// patch changes an object as somebody else.
+func patch(t *testing.T, name string, ref object.Ref, manager, body string) {
+	t.Helper()
+	r, err := conn(t, name).Resource(schema.GroupVersionKind{Group: ref.Group, Kind: ref.Kind}, ref.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Patch(t.Context(), ref.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{FieldManager: manager}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t *testing.T, name, manager, text string) {
+	t.Helper()
+	u := body(t, text)
+	r, err := conn(t, name).Resource(u.GroupVersionKind(), u.GetNamespace())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Create(t.Context(), u, metav1.CreateOptions{FieldManager: manager}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func body(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// versions are the resourceVersions of everything that a mesh wants, and of its inventories.
+func (b *bench) versions() map[string]string {
+	all := map[string]string{}
+	for name := range b.want {
+		refs := append(b.want.Refs(name), object.Ref{Kind: "ConfigMap", Namespace: object.SystemNamespace, Name: facts.InventoryName(b.mesh.Name)})
+		for _, ref := range refs {
+			if u := b.get(name, ref); u != nil {
+				all[name+" "+ref.String()] = u.GetResourceVersion()
+			}
+		}
+	}
+	return all
+}
+
+func TestTheSecondTimeNothingIsWritten(t *testing.T) {
+	b := newBench(t, "twice")
+	writes := 0
+	b.wrap = func(_ string, rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			if isWrite(req) {
+				b.mu.Lock()
+				writes++
+				b.mu.Unlock()
+			}
+			return rt.RoundTrip(req)
+		})
+	}
+	first := b.mustPlan()
+	if len(first.Conflicts) > 0 || first.Counts()[plan.Create] == 0 {
+		t.Fatalf("a fresh cluster: conflicts %v, counts %v", first.Conflicts, first.Counts())
+	}
+	set, err := b.apply(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Done) != first.Writes() {
+		t.Errorf("planned %d changes and made %d", first.Writes(), len(set.Done))
+	}
+	before := b.versions()
+	if want := len(b.want["east"]) + len(b.want["west"]) + 2; len(before) != want {
+		t.Errorf("%d objects exist, want %d", len(before), want)
+	}
+	writes = 0
+	second := b.mustPlan()
+	for _, w := range second.Waves {
+		for _, c := range w.Changes {
+			if c.Action != plan.Unchanged {
+				t.Errorf("the second plan changes %s in %s: %s %v", c.Object, c.Cluster, c.Reason, c.Fields)
+			}
+		}
+	}
+	if _, err := b.apply(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	if writes != 0 {
+		t.Errorf("%d requests wrote", writes)
+	}
+	if d := cmp.Diff(before, b.versions()); d != "" {
+		t.Errorf("resourceVersions (-first +second):\n%s", d)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// isWrite tells requests that change what is stored; an access review is a POST that stores nothing.
+func isWrite(req *http.Request) bool {
+	return !slices.Contains([]string{http.MethodGet, http.MethodHead}, req.Method) && !strings.Contains(req.URL.Path, "/authorization.k8s.io/")
+}

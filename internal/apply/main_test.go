@@ -1,0 +1,49 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"isthmus.dev/isthmus/internal/apply/apitest"
+)
+
+// clusters are the API servers that all tests of this package share; each test works in namespaces of its own.
+var clusters *apitest.Clusters
+
+func TestMain(m *testing.M) {
+	code, err := withClusters(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func withClusters(m *testing.M) (int, error) {
+	var err error
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	clusters, err = apitest.Start(ctx, "east", "west")
+	if err != nil && !errors.Is(err, apitest.ErrNoPrograms) {
+		return 1, err
+	}
+	if clusters != nil {
+		defer clusters.Stop()
+		for _, cfg := range clusters.Configs {
+			if err := serveWorkloads(ctx, cfg); err != nil {
+				return 1, err
+			}
+		}
+	}
+	return m.Run(), nil
+}
+
+// needClusters skips a test where no programs were given.
+func needClusters(t *testing.T) {
+	t.Helper()
+	if clusters == nil {
+		t.Skip(apitest.ErrNoPrograms)
+	}
+}
