@@ -1,0 +1,128 @@
+package discovery
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+func mesh3() mesh.Mesh {
+	return mesh.Mesh{Name: "shop", Clusters: []mesh.Cluster{{Name: "east"}, {Name: "west"}, {Name: "north", Server: "https://north.example:6443"}}}
+}
+
+func TestObjects(t *testing.T) {
+	got, err := Objects(mesh3())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refs []string
+	for _, r := range got.Refs("east") {
+		refs = append(refs, r.String())
+	}
+	want := []string{
+		"ClusterRole isthmus-reader", "ClusterRoleBinding isthmus-reader",
+		"Secret istio-system/istio-remote-secret-north", "Secret istio-system/istio-remote-secret-west",
+		"ServiceAccount isthmus-system/isthmus-reader",
+	}
+	if diff := cmp.Diff(want, refs); diff != "" {
+		t.Errorf("objects of east (-want +got):\n%s", diff)
+	}
+	for _, list := range got {
+		for _, o := range list {
+			if o.Body.Object["data"] != nil || o.Body.Object["stringData"] != nil {
+				t.Errorf("%s has content before it is sealed", o.Ref())
+			}
+		}
+	}
+	alone, err := Objects(mesh.Mesh{Name: "shop", Clusters: []mesh.Cluster{{Name: "east"}}})
+	if err != nil || len(alone) != 0 {
+		t.Errorf("a mesh of one has nobody to discover: %v, %v", alone, err)
+	}
+}
+
+// TestReaderMayNotReadSecrets pins what a stolen remote secret opens: a change here is a change of the product's
+// promise, and docs/design says so.
+func TestReaderMayNotReadSecrets(t *testing.T) {
+	var may []string
+	for _, r := range readerRules {
+		m := r.(map[string]any)
+		for _, res := range m["resources"].([]any) {
+			may = append(may, strings.TrimPrefix(m["apiGroups"].([]any)[0].(string)+"/"+res.(string), "/"))
+		}
+		if diff := cmp.Diff([]any{"get", "list", "watch"}, m["verbs"]); diff != "" {
+			t.Errorf("verbs of %v (-want +got):\n%s", m["resources"], diff)
+		}
+	}
+	want := []string{
+		"services", "pods", "nodes", "namespaces", "discovery.k8s.io/endpointslices", "networking.istio.io/workloadentries",
+		"gateway.networking.k8s.io/gateways", "apiextensions.k8s.io/customresourcedefinitions",
+	}
+	if diff := cmp.Diff(want, may); diff != "" {
+		t.Errorf("what the reader may read (-want +got):\n%s", diff)
+	}
+}
+
+func TestJudgeRemoteSecret(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	good := func() (*facts.Secret, facts.Kubeconfig) {
+		return &facts.Secret{Annotations: map[string]string{AnnotationIssued: now.Add(-time.Hour).Format(time.RFC3339)}},
+			facts.Kubeconfig{Server: "https://west:6443", CABundle: "CA\n", NotAfter: now.Add(89 * 24 * time.Hour), Subject: ReaderSubject()}
+	}
+	cases := []struct {
+		reason string
+		change func(*facts.Secret, *facts.Kubeconfig, *facts.Cluster)
+		stale  string
+	}{
+		{"what was just made is right", func(*facts.Secret, *facts.Kubeconfig, *facts.Cluster) {}, ""},
+		{"white space is no other authority", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) { k.CABundle = "CA" }, ""},
+		{"the API server moved", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) { c.Server = "https://west2:6443" }, "opens https://west:6443"},
+		{"the API server has a new authority", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) { c.CABundle = "other" }, "another certificate authority"},
+		{"somebody put another token in", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) {
+			k.Subject = "system:serviceaccount:kube-system:admin"
+		}, "not the reader's"},
+		{"a token for ever", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) { k.NotAfter = time.Time{} }, "never ends"},
+		{"an ended token", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) { k.NotAfter = now.Add(-time.Minute) }, "ended at"},
+		{"the last third of its life", func(s *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) {
+			s.Annotations[AnnotationIssued] = now.Add(-70 * time.Hour).Format(time.RFC3339)
+			k.NotAfter = now.Add(30 * time.Hour)
+		}, "less than a third"},
+		{"issued nobody knows when", func(s *facts.Secret, _ *facts.Kubeconfig, _ *facts.Cluster) { s.Annotations = nil }, "when its token was issued"},
+		{"what cannot be compared stays", func(_ *facts.Secret, k *facts.Kubeconfig, c *facts.Cluster) {
+			k.Server, c.Err = "https://elsewhere", "connection refused"
+		}, ""},
+	}
+	objects, err := Objects(mesh3())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o object.Object
+	for _, x := range objects["east"] {
+		if x.Body.GetName() == RemoteSecret("west") {
+			o = x
+		}
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			secret, k := good()
+			west := &facts.Cluster{Name: "west", Server: "https://west:6443", CABundle: "CA\n"}
+			c.change(secret, &k, west)
+			secret.Kubeconfigs = map[string]facts.Kubeconfig{"west": k}
+			snapshot := facts.Snapshot{Taken: now, Clusters: map[string]*facts.Cluster{
+				"east": {Name: "east", Secrets: map[string]*facts.Secret{"istio-system/istio-remote-secret-west": secret}}, "west": west,
+			}}
+			stale, err := JudgeRemoteSecret(mesh3(), "east", o, snapshot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.stale == "" && stale != "" || c.stale != "" && !strings.Contains(stale, c.stale) {
+				t.Errorf("stale %q, want %q in it", stale, c.stale)
+			}
+		})
+	}
+}
