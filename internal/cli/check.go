@@ -142,8 +142,18 @@ func findings(p *view.Page, said []verify.Said) {
 		if !slices.ContainsFunc(said[i+1:], func(o verify.Said) bool { return o.ID == s.ID }) {
 			more = p.Dim("   more: isthmus help " + s.ID)
 		}
-		fmt.Fprintf(p, "  %s%s\n", s.Do, more)
+		fmt.Fprintf(p, "  %s%s\n", sentence(s.Do), more)
 	}
+}
+
+// sentence gives advice a capital, unless it is a command to type.
+func sentence(s string) string {
+	for _, program := range []string{"isthmus ", "kubectl "} {
+		if strings.HasPrefix(s, program) {
+			return s
+		}
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func checkNext(p *view.Page, r verify.Report) {

@@ -1,0 +1,203 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/mesh"
+)
+
+// Statuses of a remote cluster. The others are istiod's own: "syncing", "timeout", "closed" (istio
+// pkg/kube/multicluster/cluster.go).
+const (
+	Synced  = "synced"
+	Missing = "missing" // in the document, and istiod does not know it
+)
+
+const noneReady = "no istiod pod is ready"
+
+// Proxies are the sidecars and gateways connected to a cluster's istiods.
+type Proxies struct {
+	Total  int `json:"total"`
+	Synced int `json:"synced"`
+	// Behind names those that have not taken the last of what they were sent: "pod.namespace".
+	Behind []string `json:"behind,omitempty"`
+	// Err says why istiod could not be asked.
+	Err string `json:"err,omitempty"`
+}
+
+// Remotes are the other clusters that a cluster's istiods watch.
+type Remotes struct {
+	// Wanted is how many the document asks for.
+	Wanted   int      `json:"wanted"`
+	Synced   int      `json:"synced"`
+	Clusters []Remote `json:"clusters,omitempty"`
+}
+
+// A Remote is another cluster as an istiod sees it.
+type Remote struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// Pages are what the istiods of a cluster answered. A proxy is connected to one of them; each of them watches
+// every remote cluster.
+type Pages struct {
+	Proxies []ProxyStatus
+	// Clusters are the remote clusters, by istiod pod.
+	Clusters map[string][]RemoteStatus
+	// Err says why they could not be asked; the rest is empty then.
+	Err string
+}
+
+// A ProxyStatus is an item of istiod's /debug/syncz (SyncStatus in istio pilot/pkg/xds/debug.go).
+type ProxyStatus struct {
+	Cluster   string                    `json:"cluster_id"`
+	Proxy     string                    `json:"proxy"`
+	Resources map[string]ResourceStatus `json:"resources"`
+}
+
+// A ResourceStatus says of one kind of resource what was sent to a proxy last, and what it took.
+type ResourceStatus struct {
+	Sent      string `json:"sent"`
+	Acked     string `json:"acked"`
+	LastError string `json:"lastError"`
+}
+
+// A RemoteStatus is an item of istiod's /debug/clusterz (DebugInfo in istio pkg/cluster/debug.go). The first one,
+// which has no secret, is the cluster that istiod runs in.
+type RemoteStatus struct {
+	ID         string `json:"id"`
+	SecretName string `json:"secretName"`
+	SyncStatus string `json:"syncStatus"`
+}
+
+// inStep is Istio's own rule (debugSyncStatus in pilot/pkg/xds/statusgen.go): no error, and what was sent was
+// taken. What was never sent is no lag.
+func (p ProxyStatus) inStep() bool {
+	for _, r := range p.Resources {
+		if r.LastError != "" || r.Sent != "" && r.Sent != r.Acked {
+			return false
+		}
+	}
+	return true
+}
+
+func (p Pages) proxies() Proxies {
+	out := Proxies{Total: len(p.Proxies), Err: p.Err}
+	for _, x := range p.Proxies {
+		if x.inStep() {
+			out.Synced++
+		} else {
+			out.Behind = append(out.Behind, x.Proxy)
+		}
+	}
+	slices.Sort(out.Behind)
+	return out
+}
+
+// remotes is what all istiods of a cluster agree on: a remote counts as synced when each has it so.
+func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster) Remotes {
+	var out Remotes
+	for _, c := range m.Clusters {
+		if c.Name == self.Name {
+			continue
+		}
+		out.Wanted++
+		if p.Err != "" || len(p.Clusters) == 0 {
+			continue
+		}
+		r := Remote{Name: c.Name, Status: Synced}
+		for _, known := range p.Clusters {
+			i := slices.IndexFunc(known, func(s RemoteStatus) bool { return s.ID == c.Name && s.SecretName != "" })
+			switch {
+			case i < 0:
+				r.Status = Missing
+			case known[i].SyncStatus != Synced && r.Status == Synced:
+				r.Status = known[i].SyncStatus
+			}
+			if i >= 0 {
+				r.Secret = known[i].SecretName
+			}
+		}
+		if r.Status == Synced {
+			out.Synced++
+		}
+		out.Clusters = append(out.Clusters, r)
+	}
+	return out
+}
+
+// ask reads the debug pages of every ready istiod pod of a cluster.
+func ask(ctx context.Context, c mesh.Cluster, dial cluster.Dialer) Pages {
+	conn, err := dial(c)
+	if err != nil {
+		return Pages{Err: brief(c, err)}
+	}
+	defer conn.Close()
+	pods, err := conn.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		LabelSelector: "app=istiod", FieldSelector: "status.phase=Running",
+	})
+	if err != nil {
+		return Pages{Err: brief(c, err)}
+	}
+	ready := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !isReady(p) })
+	if len(ready) == 0 {
+		return Pages{Err: noneReady}
+	}
+	proxies := make([][]ProxyStatus, len(ready))
+	remotes := make([][]RemoteStatus, len(ready))
+	tasks, ctx := errgroup.WithContext(ctx)
+	for i, p := range ready {
+		tasks.Go(func() error { return page(ctx, conn, p, "syncz", &proxies[i]) })
+		tasks.Go(func() error { return page(ctx, conn, p, "clusterz", &remotes[i]) })
+	}
+	if err := tasks.Wait(); err != nil {
+		return Pages{Err: brief(c, err)}
+	}
+	out := Pages{Proxies: slices.Concat(proxies...), Clusters: map[string][]RemoteStatus{}}
+	for i, p := range ready {
+		out.Clusters[p.Namespace+"/"+p.Name] = remotes[i]
+	}
+	return out
+}
+
+// page reads a debug page from within the pod, where istiod asks for no identity: outside it would.
+func page(ctx context.Context, conn *cluster.Conn, p corev1.Pod, name string, into any) error {
+	out, err := conn.Exec(ctx, p.Namespace, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/"+name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("read /debug/%s of pod %s/%s: %w", name, p.Namespace, p.Name, err)
+	}
+	return nil
+}
+
+func isReady(p corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// brief says why istiod could not be asked.
+func brief(c mesh.Cluster, err error) string {
+	switch {
+	case apierrors.IsForbidden(err):
+		return "the caller may not (it takes list pods and create pods/exec)"
+	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+		return "no answer in time"
+	}
+	return strings.TrimPrefix(err.Error(), "cluster "+c.Name+": ")
+}
