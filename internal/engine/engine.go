@@ -47,7 +47,7 @@ func (e Engine) Want() (object.Objects, error) {
 		objects func(mesh.Mesh) (object.Objects, error)
 	}{
 		{"istio", istio.Objects},
-		{"trust", trust.Objects},
+		{"trust", func(m mesh.Mesh) (object.Objects, error) { return trust.Objects(m), nil }},
 		{"discovery", discovery.Objects},
 		{"policy", policy.Objects},
 	} {
@@ -118,7 +118,7 @@ func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)
 	if err != nil {
 		return apply.ChangeSet{}, err
 	}
-	a := apply.Applier{Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand), Now: e.Now}
+	a := apply.Applier{Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand)}
 	return a.Apply(ctx, p, report)
 }
 
