@@ -86,8 +86,12 @@ func (b *builder) read(ctx context.Context) error {
 				return fmt.Errorf("find the source of Istio: %w", err)
 			}
 		}
+		items, err := p.items(g, env)
+		if err != nil {
+			return err
+		}
 		b.chains = append(b.chains, chain{
-			items:   p.items(g, env),
+			items:   items,
 			prepare: func(ctx context.Context, s *step) error { return g.download(ctx, p, env, s) },
 			space:   p.space(env),
 		})

@@ -43,6 +43,11 @@ func TestEnsureMakesOnlyWhatChanged(t *testing.T) {
 			change: func() { f.replace(t, "lab/build/node/go.mod", "go 1.26.1", "go 1.26.0") },
 		},
 		{
+			reason: "A program whose code lies in the folder itself is made when that changes.",
+			change: func() { f.replace(t, "lab/build/node/cmd/coredns/main.go", "println", "print") },
+			want:   []string{"coredns", "coredns image"},
+		},
+		{
 			reason: "A program of this machine that was updated makes the image that it is in.",
 			change: func() { f.script(t, "nft", "exit 0") },
 			want:   []string{"proxyv2 image"},

@@ -169,24 +169,49 @@ func (p pinned) source(modcache, modPath string) (string, error) {
 	return filepath.Join(modcache, mp+"@"+mv), err
 }
 
+// code returns the Go files of a program that lies in the folder itself, and so is pinned by no go.sum.
+func (p pinned) code(prog Program) (string, error) {
+	own, ok := strings.CutPrefix(prog.Package, p.file.Module.Mod.Path+"/")
+	if !ok {
+		return "", nil
+	}
+	files, err := filepath.Glob(filepath.Join(p.dir, own, "*.go"))
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, filepath.Base(f), string(b))
+	}
+	return keyOf(parts...), nil
+}
+
 // items are the programs of a module as things to make.
-func (p pinned) items(g golang, env goEnv) []item {
+func (p pinned) items(g golang, env goEnv) ([]item, error) {
 	out := make([]item, 0, len(p.programs))
 	for _, prog := range p.programs {
+		code, err := p.code(prog)
+		if err != nil {
+			return nil, fmt.Errorf("read the code of %s: %w", prog.Name, err)
+		}
 		place := "bin"
 		if prog.CNI {
 			place = "cni"
 		}
 		out = append(out, item{
 			name: prog.Name, place: place,
-			key: keyOf("go", p.sums, p.ldflags, prog.Package, env.key()),
+			key: keyOf("go", p.sums, code, p.ldflags, prog.Package, env.key()),
 			fill: func(ctx context.Context, dir string, s *step) error {
 				s.is("building", "")
 				return g.build(ctx, p.dir, prog.Package, p.ldflags, filepath.Join(dir, prog.Name), s)
 			},
 		})
 	}
-	return out
+	return out, nil
 }
 
 // build compiles one main package into a file.

@@ -34,7 +34,7 @@ func TestProgramsOfThisRepository(t *testing.T) {
 		"kube/kubectl", "kube/kubelet",
 		"node/containerd", "node/containerd-shim-runc-v2", "node/ctr",
 		"node/host-local (cni)", "node/bridge (cni)", "node/loopback (cni)", "node/portmap (cni)",
-		"node/coredns", "node/etcd",
+		"node/etcd", "node/coredns",
 		"istio/istioctl", "istio/pilot-agent", "istio/pilot-discovery", "istio/echo-client", "istio/echo-server",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
