@@ -50,6 +50,7 @@ func Down(ctx context.Context, name, dir string) error {
 		if len(r.Labs) > 0 {
 			return nil
 		}
+		removeDirs(r)
 		return restoreSysctls(r)
 	})
 }

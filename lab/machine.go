@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/registry"
 )
 
@@ -123,6 +125,28 @@ func restoreSysctls(r *registry.Record) error {
 		delete(r.Sysctls, key)
 	}
 	return errors.Join(problems...)
+}
+
+// ensureDirs makes the folders that nodes have their own in place of, and notes those that were not there.
+func ensureDirs(r *registry.Record) error {
+	for _, d := range layout.FixedDirs {
+		err := os.Mkdir(d, 0o755)
+		if err == nil {
+			r.Dirs = append(r.Dirs, d)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeDirs removes what ensureDirs made, unless somebody has put something into it since.
+func removeDirs(r *registry.Record) {
+	for _, d := range r.Dirs {
+		_ = os.Remove(d)
+	}
+	r.Dirs = nil
 }
 
 func sysctlPath(key string) string {

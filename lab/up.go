@@ -132,6 +132,9 @@ func place(c Config, programs layout.Programs) (*Lab, error) {
 		if err := raiseSysctls(r); err != nil {
 			return err
 		}
+		if err := ensureDirs(r); err != nil {
+			return err
+		}
 		return save(l.Lab)
 	})
 	return &l, err

@@ -47,6 +47,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = [%q]
     conf_dir = %q
+    use_internal_loopback = true
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
@@ -61,12 +62,12 @@ const PauseImage = "lab.local/pause:1"
 func cniFile(s Site) string {
 	// No ipMasq: its rule would hide the address of a pod that calls a pod of another node. The node's own rule
 	// (lab/wire) hides only what leaves for an address that is not a pod's.
-	return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": %q, "plugins": [
+	return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "lab", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true, "enabledad": false,
    "ipam": {"type": "host-local", "dataDir": %q, "ranges": [[{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}
 ]}
-`, layout.CNIName(s.Lab.Name), s.Node.Path("ipam"), s.Node.Pods.String())
+`, s.Node.Path("ipam"), s.Node.Pods.String())
 }
 
 func kubeletFile(s Site) string {
@@ -75,8 +76,7 @@ func kubeletFile(s Site) string {
 kind: KubeletConfiguration
 failCgroupV1: false
 cgroupDriver: cgroupfs
-cgroupsPerQOS: false
-cgroupRoot: %s/%s
+cgroupRoot: %s
 enforceNodeAllocatable: []
 containerRuntimeEndpoint: unix://%s
 clusterDNS: [%q]
@@ -103,9 +103,12 @@ nodeStatusReportFrequency: 1m
 syncFrequency: 10s
 volumeStatsAggPeriod: -1s
 shutdownGracePeriod: 0s
-`, layout.CgroupRoot(s.Lab.Name), n.Name, n.Containerd(), s.Cluster.ServiceIP(10), n.Path("etc", "resolv.conf"), n.Path("pods"), n.Path("volume-plugins"),
+`, CgroupRoot(s), n.Containerd(), s.Cluster.ServiceIP(10), n.Path("etc", "resolv.conf"), n.Path("pods"), n.Path("volume-plugins"),
 		s.Cluster.Path("pki", "ca.crt"), n.Path("pki", "kubelet.crt"), n.Path("pki", "kubelet.key"))
 }
+
+// CgroupRoot is the cgroup that holds the node's containers. It is the lab's, so that any of them can be found.
+func CgroupRoot(s Site) string { return layout.CgroupRoot(s.Lab.Name) + "/" + s.Node.Name }
 
 func proxyFile(s Site) string {
 	return fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1

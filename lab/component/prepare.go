@@ -43,7 +43,11 @@ func Prepare(l layout.Lab, c layout.Cluster, now time.Time) error {
 
 func prepareNode(s Site) error {
 	n := s.Node
-	for _, dir := range []string{n.Path("kubelet"), n.Path("pki"), n.Path("pods"), n.Path("volume-plugins"), n.Run, filepath.Dir(s.Cluster.Log("x", n.Name))} {
+	dirs := []string{n.Path("kubelet"), n.Path("pki"), n.Path("pods"), n.Path("volume-plugins"), n.Run, filepath.Dir(s.Cluster.Log("x", n.Name))}
+	for _, d := range layout.FixedDirs {
+		dirs = append(dirs, n.Own(d))
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"isthmus.dev/isthmus/lab/config"
 )
@@ -142,9 +143,6 @@ func (l Lab) SwitchNS() string { return NetNSPrefix(l.Name) + "net" }
 // prefix of one lab never begins the prefix of another.
 func NetNSPrefix(lab string) string { return "isthmus-lab." + lab + "." }
 
-// CNIName is the name of the lab's pod network in CNI's own records.
-func CNIName(lab string) string { return "isthmus-lab." + lab }
-
 // CgroupRoot is the cgroup, in every hierarchy, under which all containers of the lab run.
 func CgroupRoot(lab string) string { return "/isthmus-lab." + lab }
 
@@ -206,6 +204,15 @@ func (c Cluster) Block() netip.Prefix { return netip.PrefixFrom(c.Address, 26).M
 func (n Node) Path(parts ...string) string {
 	return filepath.Join(append([]string{n.Dir}, parts...)...)
 }
+
+// Mounts is the file that holds the node's mount namespace.
+func (n Node) Mounts() string { return filepath.Join(n.Run, "mnt") }
+
+// FixedDirs are folders whose place kubelet and containerd have fixed in their code. On a node they are its own.
+var FixedDirs = []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers"}
+
+// Own is what the node has instead of one of FixedDirs.
+func (n Node) Own(dir string) string { return n.Path("own", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-")) }
 
 // Containerd is the socket of the node's containerd.
 func (n Node) Containerd() string { return filepath.Join(n.Run, "containerd.sock") }

@@ -35,6 +35,8 @@ type Record struct {
 	Labs map[string]Entry `json:"labs"`
 	// Sysctls are settings of the machine that were changed, with their value before.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Dirs are folders of the machine that were made because nodes have their own in their place.
+	Dirs []string `json:"dirs,omitempty"`
 }
 
 // Run is the folder of a lab's sockets.
@@ -125,7 +127,7 @@ func read() (Record, error) {
 }
 
 func write(r Record) error {
-	if len(r.Labs) == 0 && len(r.Sysctls) == 0 {
+	if len(r.Labs) == 0 && len(r.Sysctls) == 0 && len(r.Dirs) == 0 {
 		if err := os.Remove(file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove record of labs: %w", err)
 		}

@@ -18,8 +18,10 @@ import (
 
 	"isthmus.dev/isthmus/lab/balance"
 	"isthmus.dev/isthmus/lab/bootstrap"
+	"isthmus.dev/isthmus/lab/cgroup"
 	"isthmus.dev/isthmus/lab/component"
 	"isthmus.dev/isthmus/lab/layout"
+	"isthmus.dev/isthmus/lab/mountns"
 	"isthmus.dev/isthmus/lab/wire"
 )
 
@@ -90,7 +92,14 @@ func (c *cluster) prepare() error {
 		if c.Hollow {
 			continue
 		}
-		if err := shareMount(n.Path("kubelet")); err != nil {
+		if err := cgroup.Ensure(component.CgroupRoot(component.Site{Lab: c.s.lab, Cluster: c.Cluster, Node: n})); err != nil {
+			return err
+		}
+		m := mountns.Node{File: n.Mounts(), Shared: n.Path("kubelet"), Own: map[string]string{}}
+		for _, d := range layout.FixedDirs {
+			m.Own[d] = n.Own(d)
+		}
+		if err := mountns.Ensure(m); err != nil {
 			return err
 		}
 	}

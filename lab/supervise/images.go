@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"isthmus.dev/isthmus/lab/layout"
 )
@@ -67,22 +66,4 @@ func ImportAll(ctx context.Context, p layout.Programs, clusters []layout.Cluster
 		}
 	}
 	return g.Wait()
-}
-
-// shareMount makes dir a mount of its own that is shared. kubelet does that itself while it moves a socket within, and
-// about one in eight ended for it: "rename ... invalid cross-device link".
-func shareMount(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(string(mounts), " "+dir+" ") {
-		if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s onto itself: %w", dir, err)
-		}
-	}
-	if err := unix.Mount("", dir, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("make mount %s shared: %w", dir, err)
-	}
-	return nil
 }

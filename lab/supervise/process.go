@@ -15,6 +15,7 @@ import (
 
 	"isthmus.dev/isthmus/lab/component"
 	"isthmus.dev/isthmus/lab/layout"
+	"isthmus.dev/isthmus/lab/mountns"
 	"isthmus.dev/isthmus/lab/wire"
 )
 
@@ -217,7 +218,16 @@ func (p *process) start() (int, error) {
 	cmd.Dir = p.Site.Cluster.Dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := wire.In(p.Site.Node.NetNS, cmd.Start); err != nil {
+	start := cmd.Start
+	if p.EveryNode {
+		start = func() error {
+			if err := mountns.Enter(p.Site.Node.Mounts()); err != nil {
+				return err
+			}
+			return cmd.Start()
+		}
+	}
+	if err := wire.In(p.Site.Node.NetNS, start); err != nil {
 		return 0, fmt.Errorf("start %s: %w", p.Program, err)
 	}
 	pid := cmd.Process.Pid

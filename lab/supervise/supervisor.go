@@ -19,6 +19,7 @@ import (
 
 	"isthmus.dev/isthmus/lab/component"
 	"isthmus.dev/isthmus/lab/layout"
+	"isthmus.dev/isthmus/lab/mountns"
 	"isthmus.dev/isthmus/lab/wire"
 )
 
@@ -63,6 +64,9 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 		return err
 	}
 	defer stopServing()
+	if err := mountns.Private(l.Run); err != nil {
+		return err
+	}
 	if err := wire.Switch(l); err != nil {
 		return err
 	}

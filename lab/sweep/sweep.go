@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isthmus.dev/isthmus/lab/cgroup"
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/wire"
 )
@@ -59,9 +60,12 @@ func Find(t Target) ([]Trace, error) {
 	if t.Slot >= 0 && exists("/sys/class/net/"+layout.HostLink(t.Slot)) {
 		add("link", []string{layout.HostLink(t.Slot)})
 	}
-	add("cgroup", cgroups(t.Name))
+	groups, err := cgroup.List(layout.CgroupRoot(t.Name))
+	if err != nil {
+		return nil, err
+	}
+	add("cgroup", groups)
 	add("file", slices.DeleteFunc(slices.Clone(t.Dirs), func(d string) bool { return !exists(d) }))
-	add("file", strays(t))
 	slices.SortFunc(list, func(a, b Trace) int { return strings.Compare(a.String(), b.String()) })
 	return list, nil
 }
@@ -82,10 +86,7 @@ func Remove(t Target) error {
 	if t.Slot >= 0 {
 		note(wire.DeleteHostLink(t.Slot))
 	}
-	note(removeCgroups(t.Name))
-	for _, f := range strays(t) {
-		note(os.RemoveAll(f))
-	}
+	note(cgroup.Remove(layout.CgroupRoot(t.Name), 10*time.Second))
 	for _, d := range t.Dirs {
 		note(os.RemoveAll(d))
 	}
@@ -186,20 +187,6 @@ func namespaces(lab string) []string {
 		}
 	}
 	return names
-}
-
-// strays are files that programs of the lab leave outside its folders: CNI's records, and the links to logs that
-// kubelet makes in a folder whose name cannot be changed.
-func strays(t Target) []string {
-	files, _ := filepath.Glob("/var/lib/cni/results/" + layout.CNIName(t.Name) + "-*")
-	links, _ := filepath.Glob("/var/log/containers/*.log")
-	for _, l := range links {
-		to, err := os.Readlink(l)
-		if err == nil && slices.ContainsFunc(t.Dirs, func(d string) bool { return strings.HasPrefix(to, d+"/") }) {
-			files = append(files, l)
-		}
-	}
-	return files
 }
 
 func exists(path string) bool {
