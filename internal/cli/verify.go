@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+type verifyFlags struct {
+	image, junit    string
+	keep            bool
+	settle, timeout time.Duration
+}
+
+func newVerify(e *env) *cobra.Command {
+	var flags verifyFlags
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove it: real calls between every pair of clusters",
+		Long: `Verify brings a server, a client and a stranger to every cluster, and has them call each other for real:
+  delivered    HTTP, gRPC and TCP calls from every cluster arrive at a server of the cluster that was meant
+  encrypted    with mutual TLS, and both ends are who they should be, by what the server's own proxy saw
+  refused      a caller without a certificate of the mesh, or with a forged one, at the door of every cluster
+  refused      plain text
+Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
+
+The workloads run this very program: put it where the clusters can get it with isthmus image, and name it in the
+document (spec.verify.image) or with --image.
+
+Exits 0 when everything is proved, 4 when something is not, 1 when no proof could be made.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := e.format(view.JSON, view.YAML, view.JUnit); err != nil {
+				return err
+			}
+			eng, err := e.engine()
+			if err != nil {
+				return err
+			}
+			if flags.image != "" {
+				eng.Mesh.Verify.Image = flags.image
+			}
+			if eng.Mesh.Verify.Image == "" {
+				return usagef("no image to run: spec.verify.image in %s is empty, and there is no --image\n"+
+					"  Make one of this program: isthmus image --push REGISTRY/isthmus:1   then name it there", e.file)
+			}
+			return e.verify(c.Context(), eng, flags)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&flags.image, "image", "", "image of the workloads (default: the document's spec.verify.image)")
+	f.BoolVar(&flags.keep, "keep", false, "leave the workloads where they are; the next verify uses them and is faster")
+	f.DurationVar(&flags.settle, "settle", 30*time.Second, "how long a call that fails is tried again, unless that is hopeless")
+	f.DurationVar(&flags.timeout, "timeout", 3*time.Minute, "bounds everything")
+	f.StringVar(&flags.junit, "junit", "", "also write a JUnit report to this file")
+	return c
+}
+
+func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) error {
+	bounded, cancel := context.WithTimeout(ctx, flags.timeout)
+	defer cancel()
+	conns, err := eng.Conns()
+	if err != nil {
+		return err
+	}
+	progress := view.NewProgress(e.Streams)
+	proof, err := prover(eng, conns, flags, stepsOn(progress)).Prove(bounded)
+	progress.Close()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("stopped: %w\n  %s. Again: isthmus verify", err, whatIsLeft(eng.Mesh, flags.keep))
+	case bounded.Err() != nil && err != nil:
+		return fmt.Errorf("no proof within %s (--timeout): %w", flags.timeout, err)
+	case err != nil:
+		return err
+	}
+	if flags.junit != "" {
+		if err := writeJUnitFile(flags.junit, proof); err != nil {
+			return err
+		}
+	}
+	if err := e.showProof(proof, eng.Mesh); err != nil {
+		return err
+	}
+	if !proof.Passed {
+		return checksFailed()
+	}
+	return nil
+}
+
+// prover puts a proof together over real clusters.
+func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags, report func(verify.Step)) *verify.Prover {
+	namespace, inventory := eng.Mesh.Verify.Namespace, facts.InventoryName(verify.ProbeSet(eng.Mesh))
+	applier := &apply.Applier{Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true}
+	sites := map[string]verify.Site{}
+	for name, conn := range conns {
+		sites[name] = verify.ClusterSite{
+			Conn: conn, Namespace: namespace,
+			Apply: func(ctx context.Context, objects []object.Object) error {
+				_, err := applier.ApplySet(ctx, conn, objects, inventory, nil)
+				return err
+			},
+			Delete: func(ctx context.Context) error {
+				_, err := applier.DeleteSet(ctx, conn, inventory, nil)
+				return err
+			},
+		}
+	}
+	return &verify.Prover{
+		Mesh: eng.Mesh, Sites: sites, Now: eng.Now, Keep: flags.keep, Report: report,
+		Limits: verify.Limits{Settle: flags.settle},
+		Facts:  func(ctx context.Context) facts.Snapshot { return eng.Facts(ctx, nil) },
+		Look: func(ctx context.Context, name string, pods map[verify.Role]verify.Pod) verify.SiteEvidence {
+			return verify.Witness(ctx, conns[name], namespace, pods)
+		},
+	}
+}
+
+// stepsOn shows steps as progress. What ended well goes away with the progress: the matrix says it. What did not
+// stays.
+func stepsOn(p *view.Progress) func(verify.Step) {
+	return func(s verify.Step) {
+		if s.Done && !s.OK {
+			p.Done(s.Key, view.No, s.Text)
+			return
+		}
+		p.Set(s.Key, s.Text)
+	}
+}
+
+func whatIsLeft(m mesh.Mesh, keep bool) string {
+	if keep {
+		return "The workloads were left in namespace " + m.Verify.Namespace
+	}
+	return "The workloads were taken away, unless a line above says otherwise"
+}
+
+func writeJUnitFile(file string, p verify.Proof) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("write JUnit report: %w", err)
+	}
+	return errors.Join(writeSuite(f, p.JUnit()), f.Close())
+}

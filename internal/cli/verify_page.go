@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+func (e *env) showProof(p verify.Proof, m mesh.Mesh) error {
+	if view.Format(e.output) == view.JUnit {
+		return writeSuite(e.Out, p.JUnit())
+	}
+	return e.show(p, func(page *view.Page) { proofPage(page, p, m) })
+}
+
+// widestMatrix is how many clusters fit side by side; more are shown as rows that count.
+const widestMatrix = 8
+
+func proofPage(page *view.Page, p verify.Proof, m mesh.Mesh) {
+	if len(p.Clusters) <= widestMatrix {
+		fmt.Fprint(page, view.Columns(matrixRows(page, p)))
+	} else {
+		fmt.Fprint(page, view.Columns(countRows(page, p)))
+	}
+	tallies(page, p)
+	for _, f := range p.Failures {
+		fmt.Fprintf(page, "%s %s: %s\n", page.Mark(view.No), f.Title(), f.Reason.Text)
+		if f.Reason.Next != "" {
+			fmt.Fprintf(page, "  Next: %s\n", f.Reason.Next)
+		}
+	}
+	switch {
+	case len(p.Left) > 0:
+		fmt.Fprintf(page, "%s namespace %s could not be taken away in: %s. When it answers again: isthmus verify\n",
+			page.Mark(view.Hmm), m.Verify.Namespace, strings.Join(p.Left, ", "))
+	case p.Kept:
+		fmt.Fprintf(page, "The workloads are left in namespace %s; isthmus verify without --keep takes them away.\n", m.Verify.Namespace)
+	}
+	if p.Passed {
+		fmt.Fprintln(page, page.Good("The mesh works."))
+	}
+}
+
+// matrixRows: a row for each calling cluster, a column for each called one.
+func matrixRows(page *view.Page, p verify.Proof) [][]string {
+	head := []string{""}
+	for _, c := range p.Clusters {
+		head = append(head, "to "+c.Name)
+	}
+	rows := [][]string{head}
+	n := len(p.Clusters)
+	for i, c := range p.Clusters {
+		row := []string{"from " + c.Name}
+		for _, cell := range p.Cells[i*n : (i+1)*n] {
+			row = append(row, cellText(page, cell))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// cellText: "✔ 11 ms mTLS", "✔ 2 ms local", "✘ no healthy upstream".
+func cellText(page *view.Page, c verify.Cell) string {
+	if !c.OK {
+		return page.Mark(view.No) + " " + page.Bad(c.Wrong)
+	}
+	how := "mTLS"
+	if c.Path == verify.Local {
+		how = "local"
+	}
+	return fmt.Sprintf("%s %s %s", page.Mark(view.Yes), millis(c.LatencyMillis), page.Dim(how))
+}
+
+// countRows: for many clusters, how many calls from each and to each are good.
+func countRows(page *view.Page, p verify.Proof) [][]string {
+	from, to := map[string]int{}, map[string]int{}
+	for _, c := range p.Cells {
+		if c.OK {
+			from[c.From]++
+			to[c.To]++
+		}
+	}
+	count := func(n int) string {
+		if n == len(p.Clusters) {
+			return fmt.Sprintf("%s %d/%d", page.Mark(view.Yes), n, len(p.Clusters))
+		}
+		return fmt.Sprintf("%s %d/%d", page.Mark(view.No), n, len(p.Clusters))
+	}
+	rows := [][]string{{"", "from it", "to it"}}
+	for _, c := range p.Clusters {
+		rows = append(rows, []string{c.Name, count(from[c.Name]), count(to[c.Name])})
+	}
+	return rows
+}
+
+func tallies(page *view.Page, p verify.Proof) {
+	delivered, encrypted, strangers, plain := p.Tallies()
+	var words []string
+	for _, x := range []struct {
+		name string
+		n    verify.Tally
+	}{{"delivered", delivered}, {"encrypted", encrypted}, {"strangers refused", strangers}, {"plaintext refused", plain}} {
+		if x.n.Asked == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%s %d/%d", x.name, x.n.Proved, x.n.Asked)
+		if x.n.Proved < x.n.Asked {
+			text = page.Bad(text)
+		}
+		words = append(words, text)
+	}
+	fmt.Fprintf(page, "%s   %s\n", strings.Join(words, " · "), page.Dim(view.Seconds(time.Duration(p.TookMillis)*time.Millisecond)))
+}
+
+// millis: "0.4 ms", "11 ms".
+func millis(ms float64) string {
+	if ms < 1 {
+		return fmt.Sprintf("%.1f ms", ms)
+	}
+	return fmt.Sprintf("%.0f ms", ms)
+}

@@ -1,0 +1,201 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// A Proof is what real calls between the clusters of a mesh showed. Its JSON form is part of the interface.
+type Proof struct {
+	Mesh string `json:"mesh"`
+	// Taken is when the last call ended; TookMillis how long everything took.
+	Taken      time.Time `json:"taken"`
+	TookMillis int64     `json:"tookMillis"`
+	// Passed tells whether everything that was asked was proved.
+	Passed   bool            `json:"passed"`
+	Clusters []ProvedCluster `json:"clusters"`
+	// Cells are the ordered pairs of clusters, each cluster with itself too, in document order.
+	Cells []Cell `json:"cells"`
+	// Refusals are the calls that must be turned away.
+	Refusals []Refusal `json:"refusals"`
+	// Failures are what went wrong, each cause once.
+	Failures []Failure `json:"failures,omitempty"`
+	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
+	// not be removed.
+	Kept bool     `json:"kept,omitempty"`
+	Left []string `json:"left,omitempty"`
+}
+
+// A ProvedCluster is a member and, if it could not take part as it should, why.
+type ProvedCluster struct {
+	Name    string `json:"name"`
+	Network string `json:"network"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// A Path is the way that calls between two clusters take.
+type Path string
+
+// The paths.
+const (
+	Local   Path = "local"   // within one cluster
+	Direct  Path = "direct"  // from pod to pod, on a shared network
+	Gateway Path = "gateway" // through the target's east-west gateway
+)
+
+// A Cell is what calls from one cluster to another showed.
+type Cell struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	Path Path   `json:"path"`
+	OK   bool   `json:"ok"`
+	// LatencyMillis is the median of the HTTP calls.
+	LatencyMillis float64     `json:"latencyMillis,omitempty"`
+	Calls         []CallProof `json:"calls,omitempty"`
+	// Wrong is the first thing that went wrong, in a few words.
+	Wrong string `json:"wrong,omitempty"`
+	// Reasons are the broken links, the one to mend first first.
+	Reasons []Reason `json:"reasons,omitempty"`
+}
+
+// A CallProof is what calls over one protocol showed.
+type CallProof struct {
+	Protocol string `json:"protocol"`
+	// Delivered: answered by a server of the cluster that was meant.
+	Delivered bool `json:"delivered"`
+	// Encrypted: the server's proxy saw the caller's certificate, and both identities are the expected ones.
+	// TCP has no place to say it and never has it: there, that plain text is refused is the proof.
+	Encrypted bool   `json:"encrypted"`
+	OK        bool   `json:"ok"`
+	Wrong     string `json:"wrong,omitempty"`
+	// Tries is how many times the call was made until this result.
+	Tries  int          `json:"tries"`
+	Result probe.Result `json:"result"`
+}
+
+// Delivered tells whether every protocol's calls arrived where they should.
+func (c Cell) Delivered() bool {
+	return len(c.Calls) > 0 && !slices.ContainsFunc(c.Calls, func(p CallProof) bool { return !p.Delivered })
+}
+
+// Encrypted tells whether every protocol that can show it showed mutual TLS with the expected identities.
+func (c Cell) Encrypted() bool {
+	return len(c.Calls) > 0 && !slices.ContainsFunc(c.Calls, func(p CallProof) bool {
+		return !p.Encrypted && p.Protocol != probe.TCP
+	})
+}
+
+// A RefusalKind is why a call must be turned away.
+type RefusalKind string
+
+// The kinds.
+const (
+	NoCertificate RefusalKind = "no certificate"
+	Forged        RefusalKind = "forged certificate"
+	PlainText     RefusalKind = "plain text"
+)
+
+// A Refusal is a call by a stranger, which must be turned away, and how it ended.
+type Refusal struct {
+	From string      `json:"from"`
+	To   string      `json:"to"`
+	Kind RefusalKind `json:"kind"`
+	// Door is the address at which the stranger knocked; empty if there was none to try.
+	Door    string        `json:"door,omitempty"`
+	OK      bool          `json:"ok"`
+	Verdict probe.Verdict `json:"verdict,omitempty"`
+	Wrong   string        `json:"wrong,omitempty"`
+	Tries   int           `json:"tries"`
+	Result  *probe.Result `json:"result,omitempty"`
+	Reasons []Reason      `json:"reasons,omitempty"`
+}
+
+// A Reason is a broken link.
+type Reason struct {
+	// Code is stable: "gateway-not-ready".
+	Code string `json:"code"`
+	// Text is one sentence for people; Next the command that mends it or shows more.
+	Text string `json:"text"`
+	Next string `json:"next"`
+	// Proven: waiting will not change it. Otherwise things may still be on their way.
+	Proven bool `json:"proven"`
+}
+
+// A Failure is a reason and everything that failed because of it.
+type Failure struct {
+	// Subjects: "east → west", "stranger in east → west: no certificate", "west".
+	Subjects []string `json:"subjects"`
+	Reason   Reason   `json:"reason"`
+}
+
+// A Tally counts what was proved of what was asked.
+type Tally struct{ Proved, Asked int }
+
+// Tallies are the four promises: delivered, encrypted, strangers refused, plain text refused.
+func (p Proof) Tallies() (delivered, encrypted, strangers, plain Tally) {
+	for _, c := range p.Cells {
+		delivered.add(c.Delivered())
+		encrypted.add(c.Encrypted())
+	}
+	for _, r := range p.Refusals {
+		if r.Kind == PlainText {
+			plain.add(r.OK)
+		} else {
+			strangers.add(r.OK)
+		}
+	}
+	return delivered, encrypted, strangers, plain
+}
+
+func (t *Tally) add(proved bool) {
+	t.Asked++
+	if proved {
+		t.Proved++
+	}
+}
+
+// complete fills in what follows from cells and refusals.
+func (p *Proof) complete() {
+	p.Passed = true
+	p.Failures = nil
+	for _, c := range p.Cells {
+		if !c.OK {
+			p.fail(c.From+" → "+c.To, c.Reasons, c.Wrong)
+		}
+	}
+	for _, r := range p.Refusals {
+		if !r.OK {
+			p.fail("stranger in "+r.From+" → "+r.To+": "+string(r.Kind), r.Reasons, r.Wrong)
+		}
+	}
+}
+
+// fail adds a subject to the failure of its first reason. A call that must be refused and that could not even
+// be made is no news beside a call that failed for the same reason, but it is no proof either.
+func (p *Proof) fail(subject string, reasons []Reason, wrong string) {
+	p.Passed = false
+	reason := Reason{Code: "unknown", Text: wrong}
+	if len(reasons) > 0 {
+		reason = reasons[0]
+	}
+	i := slices.IndexFunc(p.Failures, func(f Failure) bool {
+		return f.Reason.Code == reason.Code && f.Reason.Text == reason.Text
+	})
+	if i < 0 {
+		p.Failures = append(p.Failures, Failure{Reason: reason})
+		i = len(p.Failures) - 1
+	}
+	p.Failures[i].Subjects = append(p.Failures[i].Subjects, subject)
+}
+
+// Title is the subjects of a failure in a few words: all of a short list, the first of a long one.
+func (f Failure) Title() string {
+	const most = 3
+	if len(f.Subjects) <= most {
+		return strings.Join(f.Subjects, ", ")
+	}
+	return strings.Join(f.Subjects[:most], ", ") + ", and more"
+}

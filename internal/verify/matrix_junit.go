@@ -1,0 +1,50 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+)
+
+// JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, and one for each
+// stranger.
+func (p Proof) JUnit() TestSuite {
+	s := TestSuite{
+		Name: "isthmus verify " + p.Mesh, Time: fmt.Sprintf("%.3f", float64(p.TookMillis)/1000),
+		At: p.Taken.UTC().Format("2006-01-02T15:04:05"),
+	}
+	add := func(class, name, output string, failure *TestMessage) {
+		s.Tests++
+		if failure != nil {
+			s.Failures++
+		}
+		s.Cases = append(s.Cases, TestCase{Class: class, Name: name, Failure: failure, Output: output})
+	}
+	for _, c := range p.Cells {
+		pair := c.From + " → " + c.To
+		if len(c.Calls) == 0 {
+			add("calls", pair, "", failureOf(c.OK, c.Wrong, c.Reasons))
+		}
+		for _, call := range c.Calls {
+			output := ""
+			if call.OK {
+				output = fmt.Sprintf("%.1f ms", call.Result.LatencyMillis)
+			}
+			add("calls", pair+" "+call.Protocol, output, failureOf(call.OK, call.Wrong, c.Reasons))
+		}
+	}
+	for _, r := range p.Refusals {
+		add("refusals", fmt.Sprintf("%s → %s %s", r.From, r.To, r.Kind), string(r.Verdict), failureOf(r.OK, r.Wrong, r.Reasons))
+	}
+	return s
+}
+
+func failureOf(ok bool, wrong string, reasons []Reason) *TestMessage {
+	if ok {
+		return nil
+	}
+	var text []string
+	for _, r := range reasons {
+		text = append(text, r.Text, "Next: "+r.Next)
+	}
+	return &TestMessage{Message: wrong, Text: strings.Join(text, "\n")}
+}

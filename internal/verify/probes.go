@@ -1,0 +1,197 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// A Site is one cluster, as far as a proof needs it.
+type Site interface {
+	// Answers returns nil as soon as the API server answers anything.
+	Answers(ctx context.Context) error
+	// Place makes the objects exist, and may wait until their pods are ready; ctx ends when it need not wait
+	// any longer. It tells what it waits for beside that.
+	Place(ctx context.Context, objects []object.Object, report func(string)) error
+	// Remove takes away what Place made, in this run or an earlier one.
+	Remove(ctx context.Context) error
+	// Pods are verify's own, by role, in whatever state they are; a role without a pod says why.
+	Pods(ctx context.Context) (map[Role]Pod, error)
+	// Exec runs a program in a container of one of them and returns its output.
+	Exec(ctx context.Context, pod, container string, argv ...string) ([]byte, error)
+}
+
+// Limits bound a proof in time. The zero value of each is its default.
+type Limits struct {
+	// Answer is how long an API server has to answer at first. Default: 5 s.
+	Answer time.Duration
+	// Start is how long pods have to become ready. Default: 60 s, most of it for pulling an image.
+	Start time.Duration
+	// Settle is how long a call that fails is tried again, as long as nothing shows that this is hopeless:
+	// a mesh that has just been made needs seconds until every proxy knows every endpoint. Default: 30 s.
+	Settle time.Duration
+	// Pause is between two tries. Default: 1 s.
+	Pause time.Duration
+	// Remove is how long taking the workloads away may take. Default: 30 s.
+	Remove time.Duration
+}
+
+func (l Limits) filled() Limits {
+	for _, x := range []struct {
+		d       *time.Duration
+		instead time.Duration
+	}{
+		{&l.Answer, 5 * time.Second},
+		{&l.Start, time.Minute},
+		{&l.Settle, 30 * time.Second},
+		{&l.Pause, time.Second},
+		{&l.Remove, 30 * time.Second},
+	} {
+		if *x.d <= 0 {
+			*x.d = x.instead
+		}
+	}
+	return l
+}
+
+// A Step is progress: what key (a cluster, or "calls") is doing, or how it ended.
+type Step struct {
+	Key, Text string
+	// Done ends the key; OK tells how.
+	Done, OK bool
+}
+
+// A Prover proves a mesh by real calls.
+type Prover struct {
+	Mesh  mesh.Mesh
+	Sites map[string]Site
+	// Facts takes a snapshot of every cluster.
+	Facts func(context.Context) facts.Snapshot
+	// Look looks closely at one cluster, to find out why something failed. Away, Unplaced and Pods are known
+	// already and filled in by the Prover.
+	Look   func(ctx context.Context, cluster string, pods map[Role]Pod) SiteEvidence
+	Now    func() time.Time
+	Limits Limits
+	// Keep leaves the workloads where they are; the next proof uses them.
+	Keep bool
+	// Report is told of every step; calls come from many goroutines.
+	Report func(Step)
+}
+
+// An ImageError means that a cluster cannot get the image that the workloads run: nothing can be proved there.
+type ImageError struct{ Cluster, Image, Why string }
+
+func (e *ImageError) Error() string {
+	return fmt.Sprintf("cluster %s cannot get the image %s: %s\n"+
+		"  Make it of this program: isthmus image --push %s   or load a file into the nodes: isthmus image --output isthmus.tar",
+		e.Cluster, e.Image, e.Why, e.Image)
+}
+
+// errNoCluster: there is nowhere to call from.
+var errNoCluster = errors.New("no cluster of the mesh answers, so nothing can be proved")
+
+// Prove brings the workloads, makes the calls, judges them and takes the workloads away again, also when ctx ends
+// in between. A call that fails is not an error but part of the Proof; errors mean that no proof could be made.
+func (p *Prover) Prove(ctx context.Context) (Proof, error) {
+	begin := p.Now()
+	r := &proving{Prover: p, limits: p.Limits.filled(), sites: map[string]*SiteEvidence{}}
+	for _, c := range p.Mesh.Clusters {
+		r.sites[c.Name] = &SiteEvidence{}
+	}
+	err := r.open(ctx)
+	if err == nil {
+		err = r.place(ctx)
+	}
+	if err == nil {
+		r.attempts = nil
+		for _, e := range errands(p.Mesh, r.door) {
+			r.attempts = append(r.attempts, &attempt{errand: e})
+		}
+		err = r.call(ctx)
+	}
+	left := r.remove(ctx)
+	if err != nil {
+		if len(left) > 0 {
+			err = fmt.Errorf("%w\n  Namespace %s is left in: %v. The next isthmus verify uses and removes it", err, p.Mesh.Verify.Namespace, left)
+		}
+		return Proof{}, err
+	}
+	proof := r.proof()
+	proof.Left, proof.Kept = left, p.Keep
+	proof.Taken, proof.TookMillis = p.Now().UTC(), p.Now().Sub(begin).Milliseconds()
+	return proof, nil
+}
+
+// proof puts the attempts together.
+func (r *proving) proof() Proof {
+	m := r.Mesh
+	proof := Proof{Mesh: m.Name}
+	for _, c := range m.Clusters {
+		s := r.sites[c.Name]
+		problem := s.Away
+		if problem == "" {
+			problem = s.Unplaced
+		}
+		proof.Clusters = append(proof.Clusters, ProvedCluster{Name: c.Name, Network: c.Network, Problem: problem})
+	}
+	for _, from := range m.Clusters {
+		for _, to := range m.Clusters {
+			proof.Cells = append(proof.Cells, r.cell(from, to))
+		}
+	}
+	for _, a := range r.attempts {
+		if a.kind != "" {
+			proof.Refusals = append(proof.Refusals, r.refusal(a))
+		}
+	}
+	proof.complete()
+	return proof
+}
+
+func (r *proving) cell(from, to mesh.Cluster) Cell {
+	cell := Cell{From: from.Name, To: to.Name, Path: pathOf(from, to), OK: true}
+	for _, a := range r.attempts {
+		if a.kind != "" || a.from.Name != from.Name || a.to.Name != to.Name {
+			continue
+		}
+		if a.tries > 0 {
+			cell.Calls = append(cell.Calls, a.proof)
+		}
+		cell.OK = cell.OK && a.passed
+		if a.protocol == servicePorts[0].name && a.passed {
+			cell.LatencyMillis = a.result.LatencyMillis
+		}
+		if cell.Wrong == "" && !a.passed {
+			cell.Wrong = a.proof.Wrong
+		}
+	}
+	if !cell.OK {
+		cell.Reasons = Judge(r.caseOf(from, to, ""))
+		if cell.Wrong == "" {
+			cell.Wrong = "no call could be made"
+		}
+	}
+	return cell
+}
+
+func (r *proving) refusal(a *attempt) Refusal {
+	f := Refusal{From: a.from.Name, To: a.to.Name, Kind: a.kind, Door: a.door, OK: a.passed, Tries: a.tries}
+	if a.tries > 0 {
+		result := a.result
+		f.Result, f.Verdict = &result, result.Verdict()
+	}
+	if a.passed {
+		return f
+	}
+	f.Wrong = "no call could be made"
+	if f.Result != nil {
+		f.Wrong = Describe(*f.Result)
+	}
+	f.Reasons = Judge(r.caseOf(a.from, a.to, a.kind))
+	return f
+}

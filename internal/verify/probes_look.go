@@ -1,0 +1,117 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// consider looks at what failed and gives up on what waiting will not change. A reason counts once it was found
+// twice in a row: a snapshot taken in the middle of a change proves nothing.
+func (r *proving) consider(ctx context.Context, pending []*attempt) error {
+	if !slices.ContainsFunc(pending, func(a *attempt) bool { return a.tries != 1 }) {
+		return nil // a first failure is often just early
+	}
+	r.look(ctx)
+	for _, a := range pending {
+		reasons := Judge(r.caseOf(a.from, a.to, a.kind))
+		code := reasons[0].Code
+		if reasons[0].Proven && (code == a.lastCode || !present(r.sites[a.from.Name]) || !present(r.sites[a.to.Name])) {
+			a.givenUp = true
+		}
+		a.lastCode = code
+		if a.kind != "" { // a gateway may have got its address, a server's pod another one
+			a.door = r.door(a.from, a.to)
+			a.call.To = protocolOf(a.call.To) + "://" + a.door
+		}
+	}
+	return ctx.Err()
+}
+
+// look gathers evidence anew.
+func (r *proving) look(ctx context.Context) {
+	snapshot := make(chan facts.Snapshot, 1)
+	go func() { snapshot <- r.Facts(ctx) }()
+	r.each(answers, func(c mesh.Cluster, s *SiteEvidence) {
+		short, cancel := context.WithTimeout(ctx, r.limits.Answer)
+		defer cancel()
+		if err := r.Sites[c.Name].Answers(short); err != nil {
+			if ctx.Err() == nil {
+				s.Away = err.Error()
+			}
+			return
+		}
+		seen := r.Look(ctx, c.Name, s.Pods)
+		seen.Unplaced, seen.Unasked, seen.Pods = s.Unplaced, s.Unasked, s.Pods
+		if pods, err := r.Sites[c.Name].Pods(ctx); err == nil && s.Unplaced == "" {
+			seen.Pods = pods
+		}
+		*s = seen
+	})
+	r.now = <-snapshot
+}
+
+// caseOf puts together what is known of calls between two clusters.
+func (r *proving) caseOf(from, to mesh.Cluster, kind RefusalKind) Case {
+	c := Case{Mesh: r.Mesh, From: from, To: to, Kind: kind, Path: pathOf(from, to), Evidence: r.evidence()}
+	for _, a := range r.attempts {
+		if a.from.Name != from.Name || a.to.Name != to.Name {
+			continue
+		}
+		// What a stranger met at the door tells of the network, whatever failed.
+		if a.kind != "" && a.tries > 0 && (a.kind == kind || kind == "" && a.kind == NoCertificate) {
+			result := a.result
+			c.Knock, c.Door = &result, a.door
+		}
+		if a.kind == "" && kind == "" && a.tries > 0 && !a.passed {
+			c.Calls = append(c.Calls, a.proof)
+		}
+	}
+	return c
+}
+
+// remove takes the workloads away everywhere, even if ctx has ended, and names the clusters where it could not.
+func (r *proving) remove(ctx context.Context) (left []string) {
+	if r.Keep {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limits.Remove)
+	defer cancel()
+	var mu sync.Mutex
+	r.each(func(*SiteEvidence) bool { return true }, func(c mesh.Cluster, s *SiteEvidence) {
+		if !slices.Contains(r.placed, c.Name) {
+			return
+		}
+		r.Report(Step{Key: c.Name, Text: "taking the workloads away"})
+		if err := r.Sites[c.Name].Remove(ctx); err != nil {
+			r.Report(Step{Key: c.Name, Text: "could not take the workloads away: " + err.Error(), Done: true})
+			mu.Lock()
+			defer mu.Unlock()
+			left = append(left, c.Name)
+			return
+		}
+		r.Report(Step{Key: c.Name, Text: "workloads taken away", Done: true, OK: true})
+	})
+	slices.Sort(left)
+	return left
+}
+
+func isImageError(err error) bool {
+	var e *ImageError
+	return errors.As(err, &e)
+}
+
+// protocolOf is the scheme of a call's address.
+func protocolOf(to string) string {
+	for _, p := range []string{probe.TLS, probe.HTTP} {
+		if len(to) > len(p) && to[:len(p)+1] == p+":" {
+			return p
+		}
+	}
+	return probe.HTTP
+}

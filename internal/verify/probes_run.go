@@ -1,0 +1,331 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/image"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// proving is one proof under way. Its fields are written by one goroutine for each cluster, each to its own
+// entry, and read when all of them have ended.
+type proving struct {
+	*Prover
+	limits   Limits
+	now      facts.Snapshot
+	sites    map[string]*SiteEvidence
+	placed   []string // clusters where something may have been written
+	attempts []*attempt
+	mu       sync.Mutex
+}
+
+// each runs f for every cluster that f should run for, all at the same time.
+func (r *proving) each(which func(*SiteEvidence) bool, f func(c mesh.Cluster, s *SiteEvidence)) {
+	var wg sync.WaitGroup
+	for _, c := range r.Mesh.Clusters {
+		if s := r.sites[c.Name]; which(s) {
+			wg.Go(func() { f(c, s) })
+		}
+	}
+	wg.Wait()
+}
+
+func present(s *SiteEvidence) bool { return s.Away == "" && s.Unplaced == "" }
+func answers(s *SiteEvidence) bool { return s.Away == "" }
+
+// open finds out which clusters answer.
+func (r *proving) open(ctx context.Context) error {
+	snapshot := make(chan facts.Snapshot, 1)
+	go func() { snapshot <- r.Facts(ctx) }()
+	r.each(answers, func(c mesh.Cluster, s *SiteEvidence) {
+		r.Report(Step{Key: c.Name, Text: "asking its API server"})
+		short, cancel := context.WithTimeout(ctx, r.limits.Answer)
+		defer cancel()
+		if err := r.Sites[c.Name].Answers(short); err != nil && ctx.Err() == nil {
+			s.Away = err.Error()
+			r.Report(Step{Key: c.Name, Text: "does not answer: " + s.Away, Done: true})
+		}
+	})
+	r.now = <-snapshot
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, s := range r.sites {
+		if s.Away == "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s", errNoCluster, r.sites[r.Mesh.Clusters[0].Name].Away)
+}
+
+// place brings the workloads and waits until they are ready, or it is clear that they will not be.
+func (r *proving) place(ctx context.Context) error {
+	objects := Workloads(r.Mesh)
+	for _, c := range r.Mesh.Clusters {
+		if answers(r.sites[c.Name]) {
+			r.placed = append(r.placed, c.Name)
+		}
+	}
+	var noImage error
+	r.each(answers, func(c mesh.Cluster, s *SiteEvidence) {
+		err := r.placeOne(ctx, c, s, objects[c.Name])
+		switch {
+		case ctx.Err() != nil:
+		case isImageError(err):
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			noImage = err
+		case err != nil:
+			s.Unplaced = err.Error()
+			r.Report(Step{Key: c.Name, Text: s.Unplaced, Done: true})
+		default:
+			waiting := s.waiting()
+			text := "workloads ready"
+			if waiting != "" {
+				text = "not ready: " + waiting
+			}
+			r.Report(Step{Key: c.Name, Text: text, Done: true, OK: waiting == ""})
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return noImage
+}
+
+// placeOne has the objects of one cluster placed, and meanwhile looks at the pods itself: applying may wait for
+// them for minutes, and what keeps a pod from starting is often to be seen at once.
+func (r *proving) placeOne(ctx context.Context, c mesh.Cluster, s *SiteEvidence, objects []object.Object) error {
+	report := func(text string) { r.Report(Step{Key: c.Name, Text: text}) }
+	report(fmt.Sprintf("placing %d objects", len(objects)))
+	placing, stop := context.WithCancel(ctx)
+	defer stop()
+	placed := make(chan error, 1)
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go func() {
+		err := r.Sites[c.Name].Place(placing, objects, report)
+		if err != nil {
+			unwatch()
+		}
+		placed <- err
+	}()
+	err := r.ready(watching, c, s, report)
+	if err == nil && s.waiting() == "" {
+		return <-placed // it has a last word to write
+	}
+	stop()
+	if placeErr := <-placed; watching.Err() != nil && placeErr != nil {
+		return placeErr
+	}
+	return err
+}
+
+// waiting says which pods are not ready, and why where that is worth saying; "" if all are.
+func (s *SiteEvidence) waiting() string {
+	var all []string
+	for _, role := range Roles {
+		p := s.Pods[role]
+		switch {
+		case p.Ready:
+		case p.Problem == noPod || p.Problem == starting || p.Problem == "":
+			all = append(all, string(role))
+		default:
+			all = append(all, fmt.Sprintf("%s (%s)", role, p.Problem))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// ready waits until every pod is ready. That some are not in time is no error: it shows in the calls.
+func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, report func(string)) error {
+	deadline, look := r.Now().Add(r.limits.Start), r.Now().Add(r.limits.Start/10)
+	for {
+		pods, err := r.Sites[c.Name].Pods(ctx)
+		if err != nil {
+			return err
+		}
+		s.Pods = pods
+		waiting := s.waiting()
+		for _, role := range Roles {
+			if pods[role].NoImage {
+				return &ImageError{Cluster: c.Name, Image: r.Mesh.Verify.Image, Why: pods[role].Problem}
+			}
+		}
+		if waiting == "" {
+			return nil
+		}
+		if pods[Server].Problem != noPod {
+			report("waiting for " + waiting)
+		}
+		if r.Now().After(look) {
+			// A control plane that is not there brings no sidecar, however long one waits.
+			look = r.Now().Add(r.limits.Start / 10)
+			local := Case{Mesh: r.Mesh, From: c, To: c, Path: Local, Evidence: Evidence{Now: r.Facts(ctx)}}
+			if Proven(Judge(local)) {
+				deadline = r.Now()
+			}
+		}
+		if !r.Now().Before(deadline) {
+			return nil
+		}
+		if err := pause(ctx, r.limits.Pause/4); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns ctx's error when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// door is where a stranger knocks, as far as is known now.
+func (r *proving) door(from, to mesh.Cluster) string { return doorOf(r.evidence(), r.Mesh, from, to) }
+
+func (r *proving) evidence() Evidence {
+	e := Evidence{Now: r.now, Sites: map[string]SiteEvidence{}}
+	for name, s := range r.sites {
+		e.Sites[name] = *s
+	}
+	return e
+}
+
+// call makes the calls, again and again, until all have passed, or the rest is given up, or the time is over.
+func (r *proving) call(ctx context.Context) error {
+	end := r.Now().Add(r.limits.Settle)
+	for {
+		r.round(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		pending := r.pending()
+		r.Report(Step{Key: "calls", Text: r.progress(pending)})
+		if len(pending) == 0 || !r.Now().Before(end) {
+			break
+		}
+		if err := r.consider(ctx, pending); err != nil {
+			return err
+		}
+		if len(r.pending()) == 0 {
+			break
+		}
+		if err := pause(ctx, r.limits.Pause); err != nil {
+			return err
+		}
+	}
+	passed := !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return !a.passed })
+	if !passed {
+		r.look(ctx)
+	}
+	r.Report(Step{Key: "calls", Text: r.progress(nil), Done: true, OK: passed})
+	return ctx.Err()
+}
+
+// pending are the attempts that are worth another try.
+func (r *proving) pending() []*attempt {
+	return slices.DeleteFunc(slices.Clone(r.attempts), func(a *attempt) bool { return a.passed || a.givenUp })
+}
+
+// progress in words: "21 of 24 proved; trying again: east → west http: no healthy upstream".
+func (r *proving) progress(pending []*attempt) string {
+	passed := 0
+	for _, a := range r.attempts {
+		if a.passed {
+			passed++
+		}
+	}
+	text := fmt.Sprintf("%d of %d proved", passed, len(r.attempts))
+	if len(pending) > 0 {
+		a := pending[0]
+		what := a.protocol + string(a.kind)
+		why := "could not be made yet"
+		if a.tries > 0 {
+			why = Describe(a.result)
+		}
+		text += fmt.Sprintf("; trying again: %s → %s %s: %s", a.from.Name, a.to.Name, what, why)
+	}
+	return text
+}
+
+// round makes every pending call once; those of one pod in one go.
+func (r *proving) round(ctx context.Context) {
+	pending := r.pending()
+	r.each(present, func(c mesh.Cluster, s *SiteEvidence) {
+		var wg sync.WaitGroup
+		for _, role := range []Role{Client, Stranger} {
+			mine := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool {
+				return a.from.Name != c.Name || a.role != role
+			})
+			if len(mine) > 0 && s.Pods[role].Ready {
+				wg.Go(func() { r.send(ctx, c, s.Pods[role].Name, mine) })
+			}
+		}
+		wg.Wait()
+	})
+}
+
+// asked remembers whether a pod could be told to make calls.
+func (r *proving) asked(cluster string, role Role, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.sites[cluster]
+	if s.Unasked == nil {
+		s.Unasked = map[Role]string{}
+	}
+	delete(s.Unasked, role)
+	if err != nil {
+		s.Unasked[role] = facts.Plain(err)
+	}
+}
+
+// send has a pod make calls, and judges what it reports. A pod that cannot be asked leaves its attempts as they
+// are: nothing was learnt about the mesh.
+func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*attempt) {
+	byID := map[string]*attempt{}
+	var calls []probe.Call
+	for _, a := range mine {
+		if a.kind != "" && a.door == "" {
+			continue
+		}
+		byID[a.call.ID] = a
+		calls = append(calls, a.call)
+	}
+	texts, err := plans(calls)
+	if err != nil {
+		return
+	}
+	for _, text := range texts {
+		// Every call is bounded by itself; this is for the connection to the API server.
+		bounded, cancel := context.WithTimeout(ctx, time.Minute)
+		out, err := r.Sites[c.Name].Exec(bounded, pod, Container, image.Path, "probe", "call", "--plan", text, "-o", "json")
+		cancel()
+		var results []probe.Result
+		if err == nil {
+			err = json.Unmarshal(out, &results)
+		}
+		r.asked(c.Name, mine[0].role, err)
+		if err != nil {
+			return
+		}
+		for _, result := range results {
+			if a := byID[result.ID]; a != nil {
+				a.judge(r.Mesh, result)
+			}
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package verify
+
+import (
+	"fmt"
+
+	"isthmus.dev/isthmus/internal/mesh"
+)
+
+// An end of a call: a cluster, what was seen there, and which of verify's pods matters there.
+type end struct {
+	mesh.Cluster
+	site SiteEvidence
+	role Role
+}
+
+// ends of the call, the caller's first.
+func (c Case) ends() []end {
+	caller := Client
+	if c.Kind != "" {
+		caller = Stranger
+	}
+	return []end{{c.From, c.from(), caller}, {c.To, c.to(), Server}}
+}
+
+// callerAway: without its API server nobody can be asked to call from a cluster.
+func callerAway(c Case) (Reason, bool) {
+	away := c.from().Away
+	if away == "" {
+		return Reason{}, false
+	}
+	return Reason{
+		Text:   fmt.Sprintf("%s's API server does not answer, so no call can be made from there: %s", c.From.Name, away),
+		Next:   kubectl(c.From, "get --raw /readyz"),
+		Proven: true,
+	}, true
+}
+
+// targetAway: its pods may serve all the same, but verify's own could not be placed.
+func targetAway(c Case) (Reason, bool) {
+	away := c.to().Away
+	if away == "" {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("%s's API server does not answer, so verify has no server there to call; "+
+			"what runs there may still serve: %s", c.To.Name, away),
+		Next:   kubectl(c.To, "get --raw /readyz"),
+		Proven: true,
+	}, true
+}
+
+func notPlaced(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		if x.site.Unplaced != "" {
+			return Reason{
+				Text:   fmt.Sprintf("verify's workloads could not be placed in %s: %s", x.Name, x.site.Unplaced),
+				Next:   kubectl(x.Cluster, "get events -n "+c.Mesh.Verify.Namespace),
+				Proven: true,
+			}, true
+		}
+	}
+	return Reason{}, false
+}
+
+// podNotReady: the pods at either end must be there before a call means anything.
+func podNotReady(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		if p, known := x.site.Pods[x.role]; known && !p.Ready {
+			return Reason{
+				Text: fmt.Sprintf("verify's %s in %s is not ready: %s", x.role, x.Name, p.Problem),
+				Next: kubectl(x.Cluster, fmt.Sprintf("describe pods -n %s -l app=%s", c.Mesh.Verify.Namespace, x.role)),
+				// It has been waited for already.
+				Proven: true,
+			}, true
+		}
+	}
+	return Reason{}, false
+}
+
+// notAsked: the pod is there, and running a program in it does not work.
+func notAsked(c Case) (Reason, bool) {
+	x := c.ends()[0]
+	why := x.site.Unasked[x.role]
+	if why == "" {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("verify's %s in %s could not be told to make calls: %s", x.role, x.Name, why),
+		Next: kubectl(x.Cluster, fmt.Sprintf("exec -n %s deploy/%s -c %s -- /isthmus probe call --help",
+			c.Mesh.Verify.Namespace, x.role, Container)),
+	}, true
+}
+
+// noSidecar: a pod without one is not of the mesh, whatever its namespace's labels say.
+func noSidecar(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		p, known := x.site.Pods[x.role]
+		if !known || !p.Ready || p.Sidecar || x.role == Stranger {
+			continue
+		}
+		why := "no sidecar was injected"
+		if f, ok := c.Evidence.facts(x.Name); ok && len(f.Webhooks) == 0 {
+			why = "no sidecar was injected, and there is no injection webhook"
+		}
+		return Reason{
+			Text:   fmt.Sprintf("verify's %s in %s is not of the mesh: %s", x.role, x.Name, why),
+			Next:   "isthmus apply",
+			Proven: true,
+		}, true
+	}
+	return Reason{}, false
+}
+
+// controlPlaneNotReady: without istiod new pods get no certificate and proxies learn nothing new.
+func controlPlaneNotReady(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		f, ok := c.Evidence.facts(x.Name)
+		if !ok {
+			continue
+		}
+		if len(f.Istiods) == 0 {
+			return Reason{
+				Text: fmt.Sprintf("%s has no control plane", x.Name), Next: "isthmus apply", Proven: true,
+			}, true
+		}
+		var ready, wanted int32
+		for _, i := range f.Istiods {
+			ready, wanted = ready+i.Ready, wanted+i.Wanted
+		}
+		if ready == 0 {
+			return Reason{
+				Text: fmt.Sprintf("%s's control plane has no ready pod (Deployment %s/%s, 0/%d)",
+					x.Name, f.Istiods[0].Namespace, f.Istiods[0].Name, wanted),
+				Next:   mendScale(x.Cluster, f.Istiods[0].Namespace, "istiod", wanted),
+				Proven: wanted == 0,
+			}, true
+		}
+	}
+	return Reason{}, false
+}
+
+// mendScale: apply puts back a number of replicas that somebody changed; a pod that should be there and is not
+// needs a look.
+func mendScale(c mesh.Cluster, namespace, app string, wanted int32) string {
+	if wanted == 0 {
+		return "isthmus apply"
+	}
+	return kubectl(c, fmt.Sprintf("describe pods -n %s -l app=%s", namespace, app))
+}

@@ -1,0 +1,119 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// otherRoot: two clusters whose roots have nothing in common refuse each other's certificates.
+func otherRoot(c Case) (Reason, bool) {
+	if c.From.Name == c.To.Name || c.Kind != "" {
+		return Reason{}, false
+	}
+	ours, theirs := c.Evidence.roots(c.From.Name), c.Evidence.roots(c.To.Name)
+	proven := true
+	if c.Knock != nil && c.Knock.Shown != nil && c.Knock.Shown.Root != "" && c.saw("CERTIFICATE_VERIFY_FAILED") {
+		theirs = []string{c.Knock.Shown.Root} // what the server shows, whatever its Secret says
+		proven = false                        // certificates follow the Secret after a while
+	}
+	if len(ours) == 0 || len(theirs) == 0 || slices.ContainsFunc(ours, func(r string) bool { return slices.Contains(theirs, r) }) {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("%s and %s have different roots (%.8s… and %.8s…), so neither trusts the other's certificates",
+			c.From.Name, c.To.Name, ours[0], theirs[0]),
+		Next:   "isthmus apply",
+		Proven: proven,
+	}, true
+}
+
+// certificateRefused: a proxy says that it does not trust a certificate, and why is not to be seen.
+func certificateRefused(c Case) (Reason, bool) {
+	if !c.saw("CERTIFICATE_VERIFY_FAILED") {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("the client's proxy in %s does not trust the certificate that %s's server shows", c.From.Name, c.To.Name),
+		Next: kubectl(c.To, fmt.Sprintf("get secret -n %s cacerts -o jsonpath='{.data.root-cert\\.pem}'", systemNamespace)),
+	}, true
+}
+
+// mtlsOff: what the PeerAuthentications of the target say is not strict.
+func mtlsOff(c Case) (Reason, bool) {
+	if !c.to().PeerKnown {
+		return Reason{}, false
+	}
+	p, found := effective(c.to().Peer, c.Mesh.Verify.Namespace)
+	// Permissive hurts no call of the mesh; it lets others in.
+	if p.Mode == "STRICT" || p.Mode != "DISABLE" && (c.Kind == "" || c.Mesh.MTLS != "STRICT") {
+		return Reason{}, false
+	}
+	text := fmt.Sprintf("no PeerAuthentication in %s makes mutual TLS strict, so plain text is accepted", c.To.Name)
+	if found {
+		text = fmt.Sprintf("PeerAuthentication %s/%s in %s says %s instead of %s, so calls without mutual TLS are accepted",
+			p.Namespace, p.Name, c.To.Name, p.Mode, c.Mesh.MTLS)
+	}
+	next := "isthmus apply"
+	if found && p.Namespace != systemNamespace {
+		next = kubectl(c.To, fmt.Sprintf("delete peerauthentication -n %s %s", p.Namespace, p.Name))
+	}
+	return Reason{Text: text, Next: next, Proven: true}, true
+}
+
+// forbidden: the other end's proxy refuses the identity, not the certificate.
+func forbidden(c Case) (Reason, bool) {
+	if _, refused := c.any(func(p CallProof) bool { return p.Result.Flag == "RBAC" }); !refused {
+		return Reason{}, false
+	}
+	who := "an AuthorizationPolicy"
+	if p := c.to().Policies; len(p) > 0 {
+		who = "AuthorizationPolicy " + p[0]
+		if len(p) > 1 {
+			who = fmt.Sprintf("one of %d AuthorizationPolicies (%s and others)", len(p), p[0])
+		}
+	}
+	return Reason{
+		Text: fmt.Sprintf("%s in %s refuses %s (RBAC: access denied)", who, c.To.Name, Identity(c.Mesh, Client)),
+		Next: kubectl(c.To, "get authorizationpolicies -A"),
+	}, true
+}
+
+func wrongCluster(c Case) (Reason, bool) {
+	call, other := c.any(func(p CallProof) bool { return p.Result.OK && !p.Delivered })
+	if !other {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("calls from %s to %s are answered elsewhere: %s", c.From.Name, c.To.Name, call.Wrong),
+		Next: kubectl(c.From, fmt.Sprintf("get service -n %s %s -o yaml", c.Mesh.Verify.Namespace, ServiceName(c.To.Name))),
+	}, true
+}
+
+func notEncrypted(c Case) (Reason, bool) {
+	call, bare := c.any(func(p CallProof) bool { return p.Delivered && !p.Encrypted && p.Protocol != probe.TCP })
+	if !bare {
+		return Reason{}, false
+	}
+	if call.Result.Reply != nil && call.Result.Reply.Caller != "" {
+		return Reason{
+			Text: fmt.Sprintf("%s's server saw another identity than the expected one: %s", c.To.Name, call.Wrong),
+			Next: "check spec.trust.domain against meshConfig.trustDomain of each cluster: isthmus plan",
+		}, true
+	}
+	return Reason{
+		Text: fmt.Sprintf("calls from %s to %s arrive in plain text: %s's proxy saw no certificate", c.From.Name, c.To.Name, c.To.Name),
+		Next: kubectl(c.From, "get destinationrules,peerauthentications -A"),
+	}, true
+}
+
+func strangerServed(c Case) (Reason, bool) {
+	if c.Kind == "" || c.Knock == nil || c.Knock.Verdict() != probe.Accepted {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("%s serves a stranger (%s) at %s", c.To.Name, c.Kind, c.Door),
+		Next: kubectl(c.To, "get peerauthentications,envoyfilters -A"),
+	}, true
+}

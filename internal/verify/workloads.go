@@ -1,0 +1,212 @@
+package verify
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// A Role is what one of verify's pods is for; it is the pod's "app" label too.
+type Role string
+
+// The roles. A stranger is a pod of the cluster that is not of the mesh: it has no sidecar.
+const (
+	Server   Role = "server"
+	Client   Role = "client"
+	Stranger Role = "stranger"
+)
+
+// Roles are all of them, in the order in which they are placed and shown.
+var Roles = []Role{Server, Client, Stranger}
+
+// ProbeSet names the set of objects that verify places and removes, for internal/apply: one for each mesh.
+func ProbeSet(m mesh.Mesh) string { return m.Name + "-verify" }
+
+// Container is the name of the program's container in verify's pods.
+const Container = "probe"
+
+// labelCluster tells server pods of different clusters apart, so that a Service selects those of one.
+const labelCluster = "isthmus.dev/cluster"
+
+// servicePorts of every Service to-X; a port's name tells Istio its protocol.
+var servicePorts = []struct {
+	name       string
+	port, pods int32
+}{
+	{probe.HTTP, 80, probe.PortHTTP},
+	{probe.GRPC, probe.PortGRPC, probe.PortGRPC},
+	{probe.TCP, probe.PortTCP, probe.PortTCP},
+}
+
+// ServiceName of the Service that only cluster's server answers. It exists in every cluster, because a name must
+// exist where it is asked for; endpoints it has in one.
+func ServiceName(cluster string) string { return "to-" + cluster }
+
+// SNI is the server name by which an east-west gateway knows a cluster's HTTP server. Istio's own form:
+// outbound_.port_.subset_.host.
+func SNI(m mesh.Mesh, c mesh.Cluster) string {
+	return fmt.Sprintf("outbound_.%d_._.%s.%s.svc.%s", servicePorts[0].port, ServiceName(c.Name), m.Verify.Namespace,
+		clusterDomain(c))
+}
+
+// clusterDomain is the DNS domain of a cluster's Services: Istio's value for it, or the usual one.
+func clusterDomain(c mesh.Cluster) string {
+	domain, found, err := unstructured.NestedString(c.Istio.Values, "global", "proxy", "clusterDomain")
+	if err != nil || !found || domain == "" {
+		return "cluster.local"
+	}
+	return domain
+}
+
+// Identity is the SPIFFE identity that a pod of a role must have.
+func Identity(m mesh.Mesh, r Role) string {
+	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", m.Trust.Domain, m.Verify.Namespace, r)
+}
+
+// Workloads are what verify brings to every cluster: a server, a client, a stranger and a Service for each
+// cluster's server. The result is in the order in which things can be made.
+func Workloads(m mesh.Mesh) object.Objects {
+	objects := object.Objects{}
+	for _, c := range m.Clusters {
+		add := func(o metav1.Object, gvk schema.GroupVersionKind, reason string) {
+			objects.Add(c.Name, object.Object{Part: object.PartProbes, Reason: reason, Body: body(o, gvk)})
+		}
+		core, apps := corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion
+		add(namespace(m, c), core.WithKind("Namespace"), "holds what verify brings")
+		for _, r := range Roles {
+			add(serviceAccount(m, r), core.WithKind("ServiceAccount"), fmt.Sprintf("the identity of verify's %s", r))
+		}
+		for _, to := range m.Clusters {
+			add(service(m, to), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
+		}
+		for _, r := range Roles {
+			add(deployment(m, c, r), apps.WithKind("Deployment"), fmt.Sprintf("verify's %s", r))
+		}
+	}
+	return objects
+}
+
+// revision is the control plane revision that a cluster's values ask for; "" is the default one.
+func revision(c mesh.Cluster) string {
+	r, _ := c.Istio.Values["revision"].(string)
+	if r == "default" {
+		return ""
+	}
+	return r
+}
+
+func namespace(m mesh.Mesh, c mesh.Cluster) *corev1.Namespace {
+	labels := map[string]string{"istio-injection": "enabled"}
+	if r := revision(c); r != "" {
+		labels = map[string]string{"istio.io/rev": r}
+	}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Verify.Namespace, Labels: labels}}
+}
+
+func serviceAccount(m mesh.Mesh, r Role) *corev1.ServiceAccount {
+	none := false
+	return &corev1.ServiceAccount{
+		ObjectMeta:                   metav1.ObjectMeta{Name: string(r), Namespace: m.Verify.Namespace},
+		AutomountServiceAccountToken: &none,
+	}
+}
+
+func service(m mesh.Mesh, to mesh.Cluster) *corev1.Service {
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: ServiceName(to.Name), Namespace: m.Verify.Namespace},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": string(Server), labelCluster: to.Name}},
+	}
+	for _, p := range servicePorts {
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
+			Name: p.name, Port: p.port, TargetPort: intstr.FromInt32(p.pods), Protocol: corev1.ProtocolTCP,
+		})
+	}
+	return s
+}
+
+func deployment(m mesh.Mesh, c mesh.Cluster, r Role) *appsv1.Deployment {
+	labels := map[string]string{"app": string(r), labelCluster: c.Name}
+	pod := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{
+			Labels: map[string]string{"app": string(r), labelCluster: c.Name},
+			// Small proxies: they carry a few calls and are gone again.
+			Annotations: map[string]string{"sidecar.istio.io/proxyCPU": "10m", "sidecar.istio.io/proxyMemory": "64Mi"},
+		},
+		Spec: podSpec(m, c, r),
+	}
+	if r == Stranger {
+		pod.Labels["sidecar.istio.io/inject"] = "false"
+		pod.Annotations = nil
+	}
+	one := int32(1)
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: string(r), Namespace: m.Verify.Namespace, Labels: labels},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &one, RevisionHistoryLimit: &one,
+			// With two pods for a while, calls could be answered by the old one.
+			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: pod,
+		},
+	}
+}
+
+// podSpec meets the restricted pod security standard; what a sidecar's init container asks for is Istio's matter.
+func podSpec(m mesh.Mesh, c mesh.Cluster, r Role) corev1.PodSpec {
+	yes, no, user, grace := true, false, int64(65532), int64(1)
+	container := corev1.Container{
+		Name: Container, Image: m.Verify.Image, ImagePullPolicy: corev1.PullPolicy(m.Verify.ImagePullPolicy),
+		Args: []string{"probe", "serve", "--cluster", c.Name},
+		Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"},
+		}}},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
+		}},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}
+	for _, p := range servicePorts {
+		container.Ports = append(container.Ports, corev1.ContainerPort{
+			Name: p.name, ContainerPort: p.pods, Protocol: corev1.ProtocolTCP,
+		})
+	}
+	return corev1.PodSpec{
+		ServiceAccountName: string(r), AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+		TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{container},
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+	}
+}
+
+// body is an object as it is sent: without the fields that only a server fills in.
+func body(o metav1.Object, gvk schema.GroupVersionKind) *unstructured.Unstructured {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		panic(fmt.Sprintf("a typed object of our own cannot be converted: %v", err))
+	}
+	u := &unstructured.Unstructured{Object: content}
+	unstructured.RemoveNestedField(content, "status")
+	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(content, "spec", "template", "metadata", "creationTimestamp")
+	if spec, ok := content["spec"].(map[string]any); ok && len(spec) == 0 {
+		delete(content, "spec")
+	}
+	u.SetGroupVersionKind(gvk)
+	return u
+}
