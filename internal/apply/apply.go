@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/utils/clock"
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
@@ -33,8 +32,8 @@ type Applier struct {
 	Conns map[string]*cluster.Conn
 	// Sealers make the content of sealed objects.
 	Sealers map[object.SealKind]Sealer
-	// Clock is what times are told by; nil is the real one.
-	Clock clock.Clock
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
 	// RetryFor is how long a request is tried again that failed for a reason which passes (an API server that
 	// restarts, a webhook that does not answer yet). Zero: 60 s.
 	RetryFor time.Duration
@@ -94,10 +93,7 @@ type Event struct {
 // Apply does a plan. It refuses a plan with conflicts before the first request, stops at the first wave that
 // fails, and touches nothing of the next. A nil report is fine.
 func (a *Applier) Apply(ctx context.Context, p plan.Plan, report func(Event)) (ChangeSet, error) {
-	r := &run{a: a, clock: a.Clock, reported: report, set: ChangeSet{Mesh: p.Mesh, Planned: map[string]int{}, Of: len(p.Waves)}}
-	if r.clock == nil {
-		r.clock = clock.RealClock{}
-	}
+	r := &run{a: a, now: a.now(), reported: report, set: ChangeSet{Mesh: p.Mesh, Done: []Done{}, Planned: map[string]int{}, Of: len(p.Waves)}}
 	if len(p.Conflicts) > 0 {
 		return r.set, &ConflictError{Conflicts: p.Conflicts}
 	}
@@ -133,11 +129,7 @@ func (a *Applier) set(ctx context.Context, conn *cluster.Conn, objects []object.
 	if name == inventory || name == "" {
 		return ChangeSet{}, fmt.Errorf("cluster %s: %q is not an inventory's name: it begins with %q", conn.Name, inventory, facts.InventoryName(""))
 	}
-	now := time.Now
-	if a.Clock != nil {
-		now = a.Clock.Now
-	}
-	s, err := facts.GatherSet(ctx, conn, name, objects, now)
+	s, err := facts.GatherSet(ctx, conn, name, objects, a.now())
 	if err != nil {
 		return ChangeSet{}, err
 	}
@@ -150,10 +142,17 @@ func (a *Applier) set(ctx context.Context, conn *cluster.Conn, objects []object.
 	return b.Apply(ctx, p, report)
 }
 
+func (a *Applier) now() func() time.Time {
+	if a.Now != nil {
+		return a.Now
+	}
+	return time.Now
+}
+
 // A run is one Apply.
 type run struct {
 	a        *Applier
-	clock    clock.Clock
+	now      func() time.Time
 	reported func(Event)
 
 	// last is the wave of a cluster's last change: after it the inventory is trimmed.
@@ -234,6 +233,8 @@ func (r *run) connected(w plan.Wave) error {
 // idle tells that nothing has to be asked or done about an object.
 func idle(c plan.Change) bool { return c.Action == plan.Unchanged && (c.Settled || settles(c)) }
 
+func (r *run) since(t time.Time) time.Duration { return r.now().Sub(t) }
+
 func (r *run) report(e Event) {
 	if r.reported != nil {
 		r.reported(e)
@@ -245,7 +246,7 @@ func (r *run) begin(wave int, c plan.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.parts[partKey{wave, c.Cluster, c.Part}]; p != nil && p.began.IsZero() {
-		p.began = r.clock.Now()
+		p.began = r.now()
 	}
 }
 
@@ -256,10 +257,10 @@ func (r *run) did(wave int, c plan.Change, began time.Time, text string) {
 	p := r.parts[partKey{wave, c.Cluster, c.Part}]
 	p.left--
 	p.text = cmp.Or(text, p.text)
-	e := Event{Wave: wave + 1, Cluster: c.Cluster, Stage: c.Stage, Part: c.Part, Object: c.Object, Action: c.Action, Text: text, Done: true, Elapsed: r.clock.Since(began)}
+	e := Event{Wave: wave + 1, Cluster: c.Cluster, Stage: c.Stage, Part: c.Part, Object: c.Object, Action: c.Action, Text: text, Done: true, Elapsed: r.since(began)}
 	r.report(e)
 	if p.left == 0 {
-		e.Object, e.Action, e.Text, e.Elapsed = object.Ref{}, "", p.text, r.clock.Since(p.began)
+		e.Object, e.Action, e.Text, e.Elapsed = object.Ref{}, "", p.text, r.since(p.began)
 		r.report(e)
 	}
 }
@@ -274,7 +275,7 @@ func (r *run) wrote(c plan.Change) {
 func (r *run) says(wave int, c plan.Change, began time.Time, text string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report(Event{Wave: wave + 1, Cluster: c.Cluster, Stage: c.Stage, Part: c.Part, Object: c.Object, Action: c.Action, Text: text, Err: err, Elapsed: r.clock.Since(began)})
+	r.report(Event{Wave: wave + 1, Cluster: c.Cluster, Stage: c.Stage, Part: c.Part, Object: c.Object, Action: c.Action, Text: text, Err: err, Elapsed: r.since(began)})
 }
 
 // order puts what was done in the plan's order, whichever request came back first.

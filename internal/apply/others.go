@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"isthmus.dev/isthmus/internal/object"
 )
@@ -31,7 +33,9 @@ var precious = []schema.GroupVersionResource{
 // emptyOfOthers refuses to delete a namespace, and everything in it with it, while something is in it that is
 // neither ours nor made by a controller.
 func (w writer) emptyOfOthers(ctx context.Context) error {
-	client, err := metadata.NewForConfig(w.conn.Config)
+	cfg := rest.CopyConfig(w.conn.Config)
+	cfg.Timeout = 10 * time.Second
+	client, err := metadata.NewForConfig(cfg)
 	if err != nil {
 		return err
 	}
@@ -46,7 +50,7 @@ func (w writer) emptyOfOthers(ctx context.Context) error {
 				return err
 			}
 			for _, o := range got.Items {
-				if !incidental(o) {
+				if !w.incidental(o) {
 					found = append(found, strings.TrimSuffix(r.Resource, "s")+" "+o.Name)
 				}
 			}
@@ -68,8 +72,8 @@ func (w writer) emptyOfOthers(ctx context.Context) error {
 }
 
 // incidental tells objects that nobody would miss: ours, on their way out, or made by a controller for the namespace.
-func incidental(o metav1.PartialObjectMetadata) bool {
-	if o.Labels[object.LabelMesh] != "" || o.DeletionTimestamp != nil || len(o.OwnerReferences) > 0 {
+func (w writer) incidental(o metav1.PartialObjectMetadata) bool {
+	if o.Labels[object.LabelMesh] == w.run.set.Mesh || o.DeletionTimestamp != nil || len(o.OwnerReferences) > 0 {
 		return true
 	}
 	switch o.Name {

@@ -35,7 +35,7 @@ func (r *run) ready(ctx context.Context, wave int, changes []plan.Change) error 
 	var wg sync.WaitGroup
 	for _, c := range changes {
 		wg.Go(func() {
-			began := r.clock.Now()
+			began := r.now()
 			r.begin(wave, c)
 			err := r.waitFor(waits, wave, c, began)
 			if err == nil {
@@ -63,18 +63,18 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 			return w.failed("read", err)
 		}
 		if live == nil {
-			return &NotReadyError{Cluster: c.Cluster, Object: c.Object, After: r.clock.Since(began), Why: "somebody deleted it"}
+			return &NotReadyError{Cluster: c.Cluster, Object: c.Object, After: r.since(began), Why: "somebody deleted it"}
 		}
 		ready, failed, why := plan.Ready(live)
 		if ready {
 			r.did(wave, c, began, address(c.Object, plan.Addresses(live)))
 			return nil
 		}
-		passed := r.clock.Since(began)
+		passed := r.since(began)
 		// What somebody else may have mended since is given its time.
 		over := failed && c.Action != plan.Unchanged || passed > limit
-		if passed > explainAfter && (over || r.clock.Since(asked) > 2*time.Second) {
-			asked = r.clock.Now()
+		if passed > explainAfter && (over || r.since(asked) > 2*time.Second) {
+			asked = r.now()
 			why = cmp.Or(w.reason(ctx, live), why)
 			if why != said && !over {
 				said = why
@@ -90,7 +90,7 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 		if passed > aWhile {
 			pause = lookLater
 		}
-		if err := r.sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

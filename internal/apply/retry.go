@@ -21,13 +21,13 @@ const (
 // retry does a request again while it fails for reasons that pass.
 func (r *run) retry(ctx context.Context, notice func(string), do func(context.Context) error) error {
 	limit := cmp.Or(r.a.RetryFor, 60*time.Second)
-	began := r.clock.Now()
+	began := r.now()
 	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
 		err := do(ctx)
 		if err == nil || !passes(err) || ctx.Err() != nil {
 			return err
 		}
-		passed := r.clock.Since(began)
+		passed := r.since(began)
 		if passed > limit || noKind(err) && passed > kindPause {
 			return fmt.Errorf("tried for %s: %w", passed.Round(time.Second), plainly{err})
 		}
@@ -37,7 +37,7 @@ func (r *run) retry(ctx context.Context, notice func(string), do func(context.Co
 		if passed > longPause {
 			notice("trying again: " + explain(err))
 		}
-		if err := r.sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -50,13 +50,13 @@ func (p plainly) Error() string { return explain(p.error) }
 
 func (p plainly) Unwrap() error { return p.error }
 
-func (r *run) sleep(ctx context.Context, d time.Duration) error {
-	t := r.clock.NewTimer(d)
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-t.C():
+	case <-t.C:
 		return nil
 	}
 }
@@ -64,7 +64,7 @@ func (r *run) sleep(ctx context.Context, d time.Duration) error {
 // gone waits until a deleted object is no longer there, or its name means another one.
 func (w writer) gone(ctx context.Context) error {
 	limit := cmp.Or(w.run.a.ReadyFor, defaultReadyFor)
-	began := w.run.clock.Now()
+	began := w.run.now()
 	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
 		var why string
 		err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
@@ -91,14 +91,14 @@ func (w writer) gone(ctx context.Context) error {
 		if err != nil || why == "" {
 			return err
 		}
-		passed := w.run.clock.Since(began)
+		passed := w.run.since(began)
 		if passed > limit {
 			return errors.New("it is still there after " + passed.Round(time.Second).String() + ": it " + why)
 		}
 		if passed > longPause {
 			w.notice(why)
 		}
-		if err := w.run.sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

@@ -109,7 +109,7 @@ func join(ctx context.Context, errs []error) error {
 }
 
 func (r *run) do(ctx context.Context, wave int, c plan.Change) error {
-	began := r.clock.Now()
+	began := r.now()
 	r.begin(wave, c)
 	err := r.act(ctx, wave, c, began)
 	switch {
@@ -163,7 +163,7 @@ func (r *run) trim(ctx context.Context, wave int, w plan.Wave) error {
 	}
 	slices.SortFunc(due, func(a, b plan.Change) int { return strings.Compare(a.Cluster, b.Cluster) })
 	return r.all(ctx, due, func(ctx context.Context, c plan.Change) error {
-		began := r.clock.Now()
+		began := r.now()
 		w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
 		if c.First != nil {
 			w.change.UID = "" // made a moment ago

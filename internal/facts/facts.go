@@ -58,6 +58,8 @@ type Cluster struct {
 	Unread map[object.Ref]string `json:"-"`
 	// Inventory is what Isthmus made here for this mesh.
 	Inventory []object.Ref `json:"inventory,omitempty"`
+	// Inventories are the owners of all inventories here: meshes, and sets such as a proof's.
+	Inventories []string `json:"inventories,omitempty"`
 }
 
 // A Cause is why a cluster did not answer.

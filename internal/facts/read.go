@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
+
+	"isthmus.dev/isthmus/internal/object"
 )
 
 func list(resource, group string) Right { return Right{Verb: "list", Group: group, Resource: resource} }
@@ -122,6 +124,21 @@ func (g *gatherer) namespaces(ctx context.Context) error {
 		g.out.Namespaces = append(g.out.Namespaces, Namespace{Name: n.Name, Labels: n.Labels, Terminating: n.DeletionTimestamp != nil})
 	}
 	slices.SortFunc(g.out.Namespaces, func(a, b Namespace) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// inventories lists whose inventories there are.
+func (g *gatherer) inventories(ctx context.Context) error {
+	got, err := g.conn.Kube.CoreV1().ConfigMaps(object.SystemNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return g.tolerate(err, Right{Verb: "list", Resource: "configmaps", Namespace: object.SystemNamespace})
+	}
+	for _, c := range got.Items {
+		if owner, ok := strings.CutPrefix(c.Name, inventoryPrefix); ok {
+			g.out.Inventories = append(g.out.Inventories, owner)
+		}
+	}
+	slices.Sort(g.out.Inventories)
 	return nil
 }
 

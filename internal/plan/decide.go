@@ -130,7 +130,6 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	case ref.Kind == "CustomResourceDefinition":
 		// With a kind go all objects of it, and those are not ours.
 		c.Action, c.Reason, c.Settled = Unchanged, "no longer wanted; kept, since every object of its kind would go with it", true
-		d.kept = append(d.kept, ref)
 	case ref.Kind == "Namespace" && live.GetAnnotations()[AnnotationAdopted] != "":
 		c.Action, c.Reason = Configure, "no longer wanted; was there before Isthmus, so only our labels go"
 		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}

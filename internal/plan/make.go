@@ -126,7 +126,26 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 	if inv != nil {
 		changes = append(changes, *inv)
 	}
+	if c := d.withoutSystem(want); c != nil {
+		changes = append(changes, *c)
+	}
 	return changes, nil
+}
+
+// withoutSystem deletes the namespace that the inventories live in when a mesh goes and its inventory was the last.
+func (d *decider) withoutSystem(want []object.Object) *Change {
+	ref := object.Ref{Kind: "Namespace", Name: object.SystemNamespace}
+	live := d.now.Live[ref]
+	if len(want) > 0 || d.in.Mesh.Name == "" || live == nil || !d.ours(ref, live) || live.GetAnnotations()[AnnotationAdopted] != "" {
+		return nil
+	}
+	if slices.ContainsFunc(d.now.Inventories, func(owner string) bool { return owner != d.owner }) {
+		return nil
+	}
+	return &Change{
+		Cluster: d.cluster, Object: ref, Part: object.PartFoundation, Stage: StageSystem, UID: string(live.GetUID()),
+		Action: Delete, Reason: "nothing of Isthmus is left in it",
+	}
 }
 
 // withSystem adds the namespace that the inventory lives in. All meshes and sets of a cluster share it: it is in no
