@@ -110,7 +110,14 @@ func clusterCell(p *view.Page, c verify.ClusterLine) string {
 	if c.LoadBalancer == "not needed" {
 		lb = "no LoadBalancer needed"
 	}
-	return fmt.Sprintf("k8s %s · %d ms · %s · %s", c.Kubernetes, c.LatencyMilliseconds, c.Istio, lb)
+	return fmt.Sprintf("k8s %s · %s · %s · %s", c.Kubernetes, milliseconds(c.LatencyMilliseconds), c.Istio, lb)
+}
+
+func milliseconds(n int64) string {
+	if n < 1 {
+		return "under 1 ms"
+	}
+	return fmt.Sprintf("%d ms", n)
 }
 
 func pairCell(x verify.PairLine) string {

@@ -85,7 +85,7 @@ func statusRow(p *view.Page, r status.Report, c status.Cluster) []string {
 	if c.Err != "" {
 		return []string{c.Name, p.Mark(view.No) + " " + p.Bad("no answer")}
 	}
-	row := []string{c.Name, fmt.Sprintf("%d ms", c.LatencyMilliseconds), c.Kubernetes, controlPlaneCell(p, r, c), "-", "-", gatewayCell(p, c)}
+	row := []string{c.Name, milliseconds(c.LatencyMilliseconds), c.Kubernetes, controlPlaneCell(p, r, c), "-", "-", gatewayCell(p, c)}
 	switch {
 	case len(c.ControlPlanes) == 0: // nobody to ask
 	case c.Proxies.Err != "":

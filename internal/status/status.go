@@ -38,8 +38,9 @@ type Report struct {
 // An End is something that ends.
 type End struct {
 	// About is a certificate's subject, or the cluster that a credential is for.
-	About    string    `json:"about"`
-	NotAfter time.Time `json:"notAfter"`
+	About string `json:"about"`
+	// NotAfter is absent (zero) where it never ends.
+	NotAfter time.Time `json:"notAfter,omitzero"`
 }
 
 // A Cluster is a member as it is now.
@@ -239,7 +240,10 @@ func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
 		say("no east-west gateway: other networks cannot call it; isthmus apply")
 	}
 	for _, g := range x.Gateways {
-		if g.Ready < g.Wanted || g.Wanted == 0 {
+		switch {
+		case g.Wanted == 0:
+			say("gateway %s/%s is scaled to 0", g.Namespace, g.Name)
+		case g.Ready < g.Wanted:
 			say("gateway %s/%s: %d of %d ready", g.Namespace, g.Name, g.Ready, g.Wanted)
 		}
 		if len(g.Addresses) == 0 {

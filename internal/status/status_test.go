@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -168,7 +170,7 @@ func TestMake(t *testing.T) {
 				g := &i.seen.Clusters["west"].Gateways[0]
 				g.Ready, g.Wanted, g.Addresses = 0, 0, nil
 			},
-			west: []string{"gateway istio-system/istio-eastwestgateway: 0 of 0 ready", "gateway istio-system/istio-eastwestgateway has no address"},
+			west: []string{"gateway istio-system/istio-eastwestgateway is scaled to 0", "gateway istio-system/istio-eastwestgateway has no address"},
 		},
 		{
 			reason: "credentials that ended",
@@ -197,6 +199,38 @@ func TestMake(t *testing.T) {
 				t.Errorf("west (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The pages in testdata were read from an istiod 1.31 of cluster east that watches west, with one gateway connected.
+func TestPagesOfARealIstiod(t *testing.T) {
+	read := func(name string, into any) {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parse(t, string(text), into)
+	}
+	var p Pages
+	var known []RemoteStatus
+	read("syncz.json", &p.Proxies)
+	read("clusterz.json", &known)
+	p.Clusters = map[string][]RemoteStatus{"istio-system/istiod-1": known}
+	if diff := cmp.Diff(Proxies{Total: 1, Synced: 1}, p.proxies()); diff != "" {
+		t.Errorf("proxies (-want +got):\n%s", diff)
+	}
+	want := Remotes{Wanted: 1, Synced: 1, Clusters: []Remote{{Name: "west", Status: Synced, Secret: "istio-system/istio-remote-secret-west"}}}
+	m := shop()
+	if diff := cmp.Diff(want, p.remotes(m, m.Clusters[0])); diff != "" {
+		t.Errorf("remotes (-want +got):\n%s", diff)
+	}
+	for kind, r := range p.Proxies[0].Resources {
+		r.Acked = "older"
+		p.Proxies[0].Resources[kind] = r
+		break
+	}
+	if got := p.proxies(); got.Synced != 0 || len(got.Behind) != 1 {
+		t.Errorf("a proxy that lags in one kind lags: %+v", got)
 	}
 }
 

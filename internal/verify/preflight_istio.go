@@ -44,7 +44,7 @@ func istioIsOurs(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: m.Name, Object: "Deployment " + i.Namespace + "/" + i.Name,
 				Seen: fmt.Sprintf("has Istio %s (revision %s) that isthmus did not install; owner: %s", version, revisionOf(i.Revision), i.Owner),
-				Do:   "isthmus takes over no Istio of others: " + removal(m.Cluster, i) + ", or leave the cluster out of spec.clusters",
+				Do:   removal(m.Cluster, i) + ", or leave the cluster out of spec.clusters: isthmus takes over no Istio of others",
 			})
 		}
 	}

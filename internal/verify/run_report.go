@@ -35,7 +35,7 @@ type ClusterLine struct {
 	Err        string `json:"err,omitempty"`
 	Kubernetes string `json:"kubernetes,omitempty"` // "1.36.3"
 	// LatencyMilliseconds is the median of a few small requests.
-	LatencyMilliseconds int64  `json:"latencyMilliseconds,omitempty"`
+	LatencyMilliseconds int64  `json:"latencyMilliseconds"`
 	Istio               string `json:"istio,omitempty"`        // "no Istio", "Istio 1.31.1"
 	LoadBalancer        string `json:"loadBalancer,omitempty"` // "ok", "pending", "unknown", "not needed"
 }
