@@ -18,6 +18,8 @@ const (
 	Reader = "isthmus-reader"
 	// RemoteNamespace is where istiod looks for remote secrets.
 	RemoteNamespace = "istio-system"
+	// meshConfig is the ConfigMap of Istio's mesh configuration.
+	meshConfig = "istio"
 	// LabelRemote marks a remote secret (Istio: pkg/kube/multicluster).
 	LabelRemote = "istio/multiCluster"
 	// AnnotationCluster names the cluster that a remote secret opens (Istio's own).
@@ -38,9 +40,10 @@ func ReaderSubject() string {
 // in a remote cluster (pilot/pkg/serviceregistry/kube/controller; workload entries in
 // pilot/pkg/bootstrap). Secrets and ConfigMaps, which istio-reader-clusterrole has, are not among it: istiod reads
 // remote Secrets for gateways that it serves there, and in a mesh of primaries it serves none there
-// (PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER is off, see internal/istio).
+// (PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER is off, see internal/istio). The one ConfigMap that it does read, the
+// mesh configuration, is allowed by name in its namespace; a cluster whose istiod may not read it is never synced.
 var readerRules = []any{
-	rule("", "services", "pods", "nodes", "namespaces"),
+	rule("", "services", "pods", "nodes", "namespaces", "secrets"),
 	rule("discovery.k8s.io", "endpointslices"),
 	rule("networking.istio.io", "workloadentries"),
 	rule("gateway.networking.k8s.io", "gateways"),
@@ -52,7 +55,7 @@ func rule(group string, resources ...string) any {
 	for _, r := range resources {
 		list = append(list, r)
 	}
-	return map[string]any{"apiGroups": []any{group}, "resources": list, "verbs": []any{"get", "list", "watch"}}
+	return map[string]any{"apiGroups": []any{group}, "resources": list, "verbs": []any{"list", "watch"}}
 }
 
 // Objects returns each cluster's reader, and in each cluster a sealed remote secret for every other.
@@ -102,7 +105,25 @@ func reader() []*unstructured.Unstructured {
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
 			"metadata": map[string]any{"name": Reader},
 			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": Reader},
-			"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": Reader, "namespace": object.SystemNamespace}},
+			"subjects": subjects(),
+		}},
+		{Object: map[string]any{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+			"metadata": map[string]any{"name": Reader, "namespace": RemoteNamespace},
+			"rules": []any{map[string]any{
+				"apiGroups": []any{""}, "resources": []any{"configmaps"}, "resourceNames": []any{meshConfig},
+				"verbs": []any{"list", "watch"},
+			}},
+		}},
+		{Object: map[string]any{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+			"metadata": map[string]any{"name": Reader, "namespace": RemoteNamespace},
+			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": Reader},
+			"subjects": subjects(),
 		}},
 	}
+}
+
+func subjects() []any {
+	return []any{map[string]any{"kind": "ServiceAccount", "name": Reader, "namespace": object.SystemNamespace}}
 }

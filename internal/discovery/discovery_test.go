@@ -27,6 +27,7 @@ func TestObjects(t *testing.T) {
 	}
 	want := []string{
 		"ClusterRole isthmus-reader", "ClusterRoleBinding isthmus-reader",
+		"Role istio-system/isthmus-reader", "RoleBinding istio-system/isthmus-reader",
 		"Secret istio-system/istio-remote-secret-north", "Secret istio-system/istio-remote-secret-west",
 		"ServiceAccount isthmus-system/isthmus-reader",
 	}
@@ -65,6 +66,18 @@ func TestReaderMayNotReadSecrets(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, may); diff != "" {
 		t.Errorf("what the reader may read (-want +got):\n%s", diff)
+	}
+	for _, body := range reader() {
+		if body.GetKind() != "Role" {
+			continue
+		}
+		want := []any{map[string]any{
+			"apiGroups": []any{""}, "resources": []any{"configmaps"}, "resourceNames": []any{"istio"},
+			"verbs": []any{"get", "list", "watch"},
+		}}
+		if diff := cmp.Diff(want, body.Object["rules"]); diff != "" {
+			t.Errorf("what the reader may read in istio-system (-want +got):\n%s", diff)
+		}
 	}
 }
 
