@@ -35,6 +35,10 @@ type (
 	Trace = sweep.Trace
 )
 
+// SeedDir is the folder that keeps unpacked images for all labs. It is on the same disk as DefaultDir, so that nodes
+// share files with it.
+const SeedDir = "/var/cache/isthmus-lab"
+
 // DefaultDir is the folder below which labs keep their files.
 const DefaultDir = "/var/lib/isthmus-lab"
 

@@ -19,6 +19,7 @@ import (
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/pki"
 	"isthmus.dev/isthmus/lab/registry"
+	"isthmus.dev/isthmus/lab/seed"
 )
 
 // Options are what Up needs beside the document.
@@ -90,7 +91,9 @@ func programs(ctx context.Context, o Options) (layout.Programs, error) {
 	if err != nil {
 		return layout.Programs{}, err
 	}
-	return layout.Programs{Bin: filepath.Join(dir, "bin"), CNI: cni, Images: images}, nil
+	p := layout.Programs{Bin: filepath.Join(dir, "bin"), CNI: cni}
+	p.Seed, err = seed.Ensure(ctx, SeedDir, p.Bin, images)
+	return p, err
 }
 
 // place gives the lab its slot and folders and writes down what it is, all under the lock of the record: of two

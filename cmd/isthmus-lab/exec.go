@@ -9,7 +9,7 @@ import (
 )
 
 func newExec(e *env) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "exec CLUSTER|NODE [--] COMMAND [ARGUMENT]...",
 		Short: "Run a command in a node's network namespace",
 		Long: `Runs a command on this machine, but in the network of a node: CLUSTER means its first node. The lab's own programs
@@ -38,4 +38,6 @@ CONTAINERD_ADDRESS is the node's.`,
 			return err
 		},
 	}
+	c.Flags().SetInterspersed(false) // flags behind the command are the command's
+	return c
 }

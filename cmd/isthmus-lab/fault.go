@@ -18,43 +18,12 @@ func newFault(e *env) *cobra.Command {
 		Args:  noUnknownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newFaultAPIServer(e), newFaultComponent(e), newFaultList(e), newFaultClear(e))
-	return c
-}
-
-func newFaultAPIServer(e *env) *cobra.Command {
-	var pause bool
-	c := &cobra.Command{
-		Use:   "apiserver CLUSTER",
-		Short: "Stop a cluster's API server",
-		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, a []string) error {
-			return e.begin(c, lab.Fault{Kind: stopOrPause(pause), Cluster: a[0], Component: "kube-apiserver"})
-		},
+	for _, sub := range []func(*env) *cobra.Command{
+		newFaultAPIServer, newFaultComponent, newFaultCut, newFaultLink, newFaultPod, newFaultIstiod, newFaultGateway, newFaultList, newFaultClear,
+	} {
+		c.AddCommand(sub(e))
 	}
-	c.Flags().BoolVar(&pause, "pause", false, "freeze it: it accepts connections and answers nothing")
 	return c
-}
-
-func newFaultComponent(e *env) *cobra.Command {
-	var pause bool
-	c := &cobra.Command{
-		Use:   "component CLUSTER NAME",
-		Short: "Stop any component of a cluster: etcd, kube-scheduler, kubelet, ...",
-		Args:  args(cobra.ExactArgs(2)),
-		RunE: func(c *cobra.Command, a []string) error {
-			return e.begin(c, lab.Fault{Kind: stopOrPause(pause), Cluster: a[0], Component: a[1]})
-		},
-	}
-	c.Flags().BoolVar(&pause, "pause", false, "freeze it: it accepts connections and answers nothing")
-	return c
-}
-
-func stopOrPause(pause bool) string {
-	if pause {
-		return "pause"
-	}
-	return "stop"
 }
 
 func newFaultList(e *env) *cobra.Command {

@@ -122,12 +122,8 @@ func Remove(path string, patience time.Duration) error {
 	}
 }
 
-// Processes returns what runs in the groups of dirs' hierarchies under path.
-func Processes(path string) ([]string, error) {
-	dirs, err := List(path)
-	if err != nil {
-		return nil, err
-	}
+// ProcessesIn returns what runs in the groups with those folders, each once.
+func ProcessesIn(dirs []string) ([]string, error) {
 	var pids []string
 	for _, d := range dirs {
 		data, err := os.ReadFile(filepath.Join(d, "cgroup.procs"))

@@ -8,6 +8,7 @@ import (
 
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/pki"
+	"isthmus.dev/isthmus/lab/seed"
 )
 
 // Prepare writes everything on disk that the programs of cluster c read: certificates, kubeconfigs, settings. What is
@@ -49,6 +50,11 @@ func prepareNode(s Site) error {
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if s.Lab.Programs.Seed != "" {
+		if err := seed.Clone(s.Lab.Programs.Seed, n.Path("containerd")); err != nil {
 			return err
 		}
 	}

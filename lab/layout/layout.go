@@ -47,10 +47,9 @@ type Lab struct {
 
 // Programs says where the programs and images lie.
 type Programs struct {
-	Bin    string   `json:"bin"`            // folder of kube-apiserver, etcd, containerd, ...
-	CNI    string   `json:"cni"`            // folder of bridge, host-local, portmap, loopback
-	Images []string `json:"images"`         // docker archives loaded into every node
-	Seed   string   `json:"seed,omitempty"` // folder of a containerd root with those images unpacked
+	Bin  string `json:"bin"`  // folder of kube-apiserver, etcd, containerd, ...
+	CNI  string `json:"cni"`  // folder of the CNI plugins bridge, host-local and portmap
+	Seed string `json:"seed"` // folder of a containerd that has unpacked the lab's images (lab/seed)
 }
 
 // A Cluster is one cluster of a lab, with its addresses.
@@ -212,7 +211,9 @@ func (n Node) Mounts() string { return filepath.Join(n.Run, "mnt") }
 var FixedDirs = []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers"}
 
 // Own is what the node has instead of one of FixedDirs.
-func (n Node) Own(dir string) string { return n.Path("own", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-")) }
+func (n Node) Own(dir string) string {
+	return n.Path("own", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
+}
 
 // Containerd is the socket of the node's containerd.
 func (n Node) Containerd() string { return filepath.Join(n.Run, "containerd.sock") }

@@ -31,6 +31,7 @@ type cluster struct {
 	s         *Supervisor
 	log       *slog.Logger
 	processes []*process
+	wired     chan struct{} // closed when every node has its network
 
 	mu         sync.Mutex
 	doing      string
@@ -42,7 +43,7 @@ type cluster struct {
 }
 
 func newCluster(s *Supervisor, c layout.Cluster) *cluster {
-	return &cluster{Cluster: c, s: s, log: s.log.With("cluster", c.Name), processes: s.newProcesses(c), doing: "network"}
+	return &cluster{Cluster: c, s: s, log: s.log.With("cluster", c.Name), processes: s.newProcesses(c), wired: make(chan struct{}), doing: "network"}
 }
 
 // run returns when ctx ends. What goes wrong on the way is tried again: it may be the machine that is short of
@@ -51,13 +52,9 @@ func (c *cluster) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	c.insist(ctx, "network", func() error { return c.prepare() })
+	close(c.wired)
 	for _, p := range c.processes {
 		wg.Go(func() { p.run(ctx) })
-	}
-	if !c.Hollow {
-		for _, n := range c.Nodes {
-			wg.Go(func() { c.images(ctx, n) })
-		}
 	}
 	c.say("API server")
 	if !c.await(ctx, "kube-apiserver") {
@@ -121,6 +118,16 @@ func (c *cluster) connect() error {
 	c.client = client
 	c.mu.Unlock()
 	return nil
+}
+
+// api is the cluster's client, once its API server has answered for the first time.
+func (c *cluster) api() (kubernetes.Interface, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		return nil, fmt.Errorf("the API server of cluster %s has not answered yet", c.Name)
+	}
+	return c.client, nil
 }
 
 // settle waits until everything that makes a cluster usable is there, and notes how long it took.

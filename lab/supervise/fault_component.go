@@ -9,7 +9,7 @@ import (
 )
 
 // stopComponent ends the program and does not start it again.
-func stopComponent(_ context.Context, s *Supervisor, f *Fault) error {
+func stopComponent(_ context.Context, s *Supervisor, f *Fault, _ []Fault) error {
 	list, err := s.components(*f)
 	if err != nil {
 		return err
@@ -22,7 +22,7 @@ func stopComponent(_ context.Context, s *Supervisor, f *Fault) error {
 	return nil
 }
 
-func startComponent(_ context.Context, s *Supervisor, f Fault) error {
+func startComponent(_ context.Context, s *Supervisor, f Fault, _ []Fault) error {
 	list, err := s.components(f)
 	for _, p := range list {
 		p.setHold(false)
@@ -31,7 +31,7 @@ func startComponent(_ context.Context, s *Supervisor, f Fault) error {
 }
 
 // pauseComponent freezes the program: its sockets accept, nobody answers.
-func pauseComponent(_ context.Context, s *Supervisor, f *Fault) error {
+func pauseComponent(_ context.Context, s *Supervisor, f *Fault, _ []Fault) error {
 	list, err := s.components(*f)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func pauseComponent(_ context.Context, s *Supervisor, f *Fault) error {
 }
 
 // resumeComponent goes on. A program that has ended meanwhile was started afresh, and is not paused any more.
-func resumeComponent(_ context.Context, s *Supervisor, f Fault) error {
+func resumeComponent(_ context.Context, s *Supervisor, f Fault, _ []Fault) error {
 	list, err := s.components(f)
 	for _, p := range list {
 		_ = p.signal(syscall.SIGCONT)

@@ -30,9 +30,14 @@ type Fault struct {
 	Peer string `json:"peer,omitempty"`
 	// Link is the distance, for link.
 	Link *config.Link `json:"link,omitempty"`
-	// Namespace and Pod say which pods: Pod is a name, or a label selector if it has a "=".
+	// Namespace and Pod say which pods, or for scale which Deployments: Pod is a name, or a label selector if it has a
+	// "="; an empty Namespace is all of them.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
+	// Container of those pods; all when empty.
+	Container string `json:"container,omitempty"`
+	// Groups remembers, for pause-pods, the cgroups that were paused.
+	Groups []string `json:"groups,omitempty"`
 	// Replicas remembers, for scale, how many there were, by NAMESPACE/NAME.
 	Replicas map[string]int32 `json:"replicas,omitempty"`
 	// Since is when it began.
@@ -41,16 +46,23 @@ type Fault struct {
 	Seen string `json:"seen,omitempty"`
 }
 
-// kind is one sort of fault. begin may fill in fields of the fault that end needs; it may be called again for a fault
-// that holds already, after the supervisor was started anew. A kind without end is over as soon as it has happened.
+// kind is one sort of fault. Both functions are given all faults that hold once they are done.
 type kind struct {
-	begin func(ctx context.Context, s *Supervisor, f *Fault) error
-	end   func(ctx context.Context, s *Supervisor, f Fault) error
+	// begin may fill in fields of the fault that end needs. It may be called again for a fault that holds already,
+	// after the supervisor was started anew.
+	begin func(ctx context.Context, s *Supervisor, f *Fault, all []Fault) error
+	// end mends it; a kind without end is over as soon as it has happened.
+	end func(ctx context.Context, s *Supervisor, f Fault, all []Fault) error
 }
 
 var kinds = map[string]kind{
-	"stop":  {begin: stopComponent, end: startComponent},
-	"pause": {begin: pauseComponent, end: resumeComponent},
+	"stop":       {begin: stopComponent, end: startComponent},
+	"pause":      {begin: pauseComponent, end: resumeComponent},
+	"cut":        {begin: beginCut, end: endCut},
+	"link":       {begin: beginLink, end: endLink},
+	"kill-pods":  {begin: killPods},
+	"pause-pods": {begin: pausePods, end: resumePods},
+	"scale":      {begin: scaleDown, end: scaleUp},
 }
 
 // faults are those that hold now.
@@ -83,11 +95,27 @@ func loadFaults(s *Supervisor) (*faults, error) {
 	return f, nil
 }
 
+// hold keeps components back that a fault has stopped, before anything is started.
+func (f *faults) hold() {
+	for _, x := range f.list {
+		if x.Kind != "stop" {
+			continue
+		}
+		list, err := f.s.components(x)
+		if err != nil {
+			f.s.log.Warn("keep component stopped", "fault", x.ID, "error", err)
+		}
+		for _, p := range list {
+			p.setHold(true)
+		}
+	}
+}
+
 // keep begins again, once, what an earlier supervisor had begun.
 func (f *faults) keep(ctx context.Context) {
 	for _, x := range f.all() {
 		for wait := minBackoff; ctx.Err() == nil; wait = min(2*wait, maxBackoff) {
-			err := kinds[x.Kind].begin(ctx, f.s, &x)
+			err := kinds[x.Kind].begin(ctx, f.s, &x, f.all())
 			if err == nil {
 				break
 			}
@@ -118,7 +146,7 @@ func (f *faults) begin(ctx context.Context, x Fault) (Fault, error) {
 	if k.end != nil {
 		x.ID = "f" + strconv.Itoa(f.next)
 	}
-	if err := k.begin(ctx, f.s, &x); err != nil {
+	if err := k.begin(ctx, f.s, &x, append(slices.Clone(f.list), x)); err != nil {
 		return Fault{}, err
 	}
 	f.s.log.Info("fault", "kind", x.Kind, "cluster", x.Cluster, "id", x.ID)
@@ -130,30 +158,28 @@ func (f *faults) begin(ctx context.Context, x Fault) (Fault, error) {
 	return x, writeJSON(f.path, f.list)
 }
 
-// end mends the fault with that id; every fault if id is empty. It returns what it mended.
+// end mends the fault with that id; every fault if id is empty, the last one first. It returns what it mended.
 func (f *faults) end(ctx context.Context, id string) ([]Fault, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var mended, left []Fault
+	var mended []Fault
 	var problems []error
-	for _, x := range slices.Backward(f.list) {
+	for _, x := range slices.Backward(slices.Clone(f.list)) {
 		if id != "" && x.ID != id {
-			left = append(left, x)
 			continue
 		}
-		if err := kinds[x.Kind].end(ctx, f.s, x); err != nil {
+		left := slices.DeleteFunc(slices.Clone(f.list), func(y Fault) bool { return y.ID == x.ID })
+		if err := kinds[x.Kind].end(ctx, f.s, x, left); err != nil {
 			problems = append(problems, fmt.Errorf("mend %s: %w", x.ID, err))
-			left = append(left, x)
 			continue
 		}
 		f.s.log.Info("fault mended", "kind", x.Kind, "cluster", x.Cluster, "id", x.ID)
+		f.list = left
 		mended = append(mended, x)
 	}
 	if id != "" && len(mended) == 0 && len(problems) == 0 {
 		return nil, fmt.Errorf("there is no fault %q; see isthmus-lab fault list", id)
 	}
-	slices.Reverse(left)
-	f.list = left
 	problems = append(problems, writeJSON(f.path, f.list))
 	return mended, errors.Join(problems...)
 }

@@ -14,29 +14,6 @@ import (
 	"isthmus.dev/isthmus/lab/layout"
 )
 
-// images loads the lab's own images into the node once its containerd answers.
-func (c *cluster) images(ctx context.Context, n layout.Node) {
-	for _, p := range c.processes {
-		if p.Name == "containerd" && p.Site.Node.Name == n.Name {
-			select {
-			case <-p.first:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
-	for _, path := range c.s.lab.Programs.Images {
-		c.insist(ctx, "images", func() error {
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }()
-			return Import(ctx, c.s.lab.Programs, n, f)
-		})
-	}
-}
-
 // Import loads a docker or OCI archive into the node.
 func Import(ctx context.Context, p layout.Programs, n layout.Node, archive io.Reader) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, "ctr"), "--address", n.Containerd(), "--namespace", "k8s.io", "images", "import", "-")

@@ -20,6 +20,7 @@ import (
 	"isthmus.dev/isthmus/lab/component"
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/mountns"
+	"isthmus.dev/isthmus/lab/wan"
 	"isthmus.dev/isthmus/lab/wire"
 )
 
@@ -31,6 +32,7 @@ type Supervisor struct {
 	began    time.Time
 	clusters []*cluster
 	faults   *faults
+	wan      *wan.Network
 	quit     context.CancelFunc
 
 	recording sync.Mutex
@@ -56,9 +58,11 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	if s.faults, err = loadFaults(s); err != nil {
 		return err
 	}
+	s.wan = wan.New(ctx, l, log)
 	for _, c := range l.Clusters {
 		s.clusters = append(s.clusters, newCluster(s, c))
 	}
+	s.faults.hold()
 	stopServing, err := s.serve()
 	if err != nil {
 		return err
@@ -74,9 +78,24 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	for _, c := range s.clusters {
 		wg.Go(func() { c.run(ctx) })
 	}
-	wg.Go(func() { s.faults.keep(ctx) })
+	wg.Go(func() { s.distort(ctx) })
 	wg.Wait()
-	return nil
+	return s.wan.Close()
+}
+
+// distort sets the distances between clusters and begins the faults again that an earlier supervisor had begun.
+func (s *Supervisor) distort(ctx context.Context) {
+	for _, c := range s.clusters {
+		select {
+		case <-c.wired:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if err := s.wan.Set(distances(s.lab.Links, s.faults.all())); err != nil {
+		s.log.Error("put distance between clusters", "error", err)
+	}
+	s.faults.keep(ctx)
 }
 
 // lock makes sure that a lab has one supervisor. The lock goes with the process that holds it.

@@ -215,7 +215,8 @@ func (h handle) route(p netip.Prefix, via netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("link %s in %s: %w", NIC, h.where, err)
 	}
-	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipnet(p), Scope: netlink.SCOPE_LINK}
+	// Priority: a distant cluster's route (RouteFar) comes first while it is there.
+	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipnet(p), Scope: netlink.SCOPE_LINK, Priority: 100}
 	if via.IsValid() {
 		r.Gw, r.Scope = via.AsSlice(), netlink.SCOPE_UNIVERSE
 	}

@@ -18,10 +18,10 @@ delete table ip isthmus-lab
 table ip isthmus-lab {
 	chain leave {
 		type nat hook postrouting priority srcnat - 10; policy accept;
-		ip saddr %[1]s ip daddr != %[1]s oifname %[2]q masquerade
+		ip saddr %[1]s ip daddr != %[1]s oifname { %[2]q, %[3]q } masquerade
 	}
 }
-`, layout.Pods, NIC)
+`, layout.Pods, NIC, Far)
 
 // settings must run inside the node's network namespace.
 func settings(name string) error {
