@@ -43,7 +43,7 @@ func ReaderSubject() string {
 // (PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER is off, see internal/istio). The one ConfigMap that it does read, the
 // mesh configuration, is allowed by name in its namespace; a cluster whose istiod may not read it is never synced.
 var readerRules = []any{
-	rule("", "services", "pods", "nodes", "namespaces", "secrets"),
+	rule("", "services", "pods", "nodes", "namespaces"),
 	rule("discovery.k8s.io", "endpointslices"),
 	rule("networking.istio.io", "workloadentries"),
 	rule("gateway.networking.k8s.io", "gateways"),
