@@ -1,9 +1,11 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
@@ -28,6 +30,8 @@ func (j *judge) rules(doc map[string]any) {
 			unasked = append(unasked, e)
 		}
 	}
+	// Schema validation walks maps; a list of problems has one order.
+	slices.SortStableFunc(errs, func(a, b *field.Error) int { return cmp.Compare(a.Field, b.Field) })
 	for _, e := range errs {
 		j.rule(doc, e)
 	}
@@ -54,7 +58,10 @@ func (j *judge) rule(doc map[string]any, e *field.Error) {
 	}
 	message, hint := j.words(path, lookup(doc, path), e)
 	if w.hint != nil {
-		hint = w.hint(fmt.Sprint(lookup(doc, path)))
+		value := fmt.Sprint(lookup(doc, path))
+		if hint = w.hint(value); hint == "try "+value {
+			hint = ""
+		}
 	}
 	j.refuse(j.value(path), path, message, hint)
 }

@@ -120,6 +120,9 @@ func (j *judge) mapShape(m map[string]any, s *schema.Structural, path string) ma
 		switch {
 		case !known:
 			j.refuse(j.key(p), p, "no such field", j.elsewhere(k, s))
+			if near, ok := nearest(k, keysOf(s)); ok && m[near] == nil {
+				j.bad[child(path, near)] = true // it is there, under another name: it is not missing too
+			}
 		case m[k] == nil && sub != nil:
 			// A field with nothing behind it is a field that is not set; below it is missed where it is needed.
 		default:

@@ -18,7 +18,7 @@ import (
 // What one document may hold; far above any real one, far below what would hurt. Aliases count each time they are
 // used, so a few lines cannot unfold into gigabytes.
 const (
-	maxValues = 500_000
+	maxValues = 200_000
 	maxDepth  = 200
 )
 
