@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
@@ -199,5 +200,5 @@ func brief(c mesh.Cluster, err error) string {
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
 		return "no answer in time"
 	}
-	return strings.TrimPrefix(err.Error(), "cluster "+c.Name+": ")
+	return strings.TrimPrefix(facts.Plain(err), "cluster "+c.Name+": ")
 }

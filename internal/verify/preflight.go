@@ -255,7 +255,7 @@ var trustChecks = []Check{
 	{
 		ID: "CHK038", Severity: Error, Needs: answered(), Run: cacertsAreOurs,
 		Question: "Has no cluster a certificate authority that others made?",
-		Why:      "Isthmus writes an intermediate of the mesh's root as Secret cacerts. Workloads with certificates of another authority would lose their peers at that moment.",
+		Why:      "Isthmus writes an intermediate of the mesh's root as Secret cacerts, and overwrites nobody else's: workloads with certificates of another authority would lose their peers at that moment.",
 		Fix:      "If nothing uses it any more, keep a copy and delete it.",
 	},
 	{
@@ -263,6 +263,12 @@ var trustChecks = []Check{
 		Question: "Have all clusters one root?",
 		Why:      "Mutual TLS between clusters works only if both ends know the root of the other. Different roots give \"certificate signed by unknown authority\" for each call between them, while everything within a cluster works.",
 		Fix:      "isthmus apply gives every cluster an intermediate of the mesh's root; take away authorities of others first.",
+	},
+	{
+		ID: "CHK045", Severity: Error, Needs: answered(), Run: rootIsKept,
+		Question: "Is the mesh's root where it is kept?",
+		Why:      "The root lives in the first cluster of the document, in a Secret of namespace isthmus-system. Without it no cluster can join and no intermediate be renewed; a new one would make new workloads refuse running ones.",
+		Fix:      "Put the Secret back from a backup, and keep one. If the order of spec.clusters was changed, put the cluster that keeps the root first again.",
 	},
 }
 

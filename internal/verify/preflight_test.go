@@ -84,6 +84,12 @@ func joined() Input {
 			Keys:         []string{"ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"},
 			Certificates: map[string][]facts.Certificate{"ca-cert.pem": {ca}, "cert-chain.pem": {ca, root}, "root-cert.pem": {root}},
 		}
+		if c.Name == "east" {
+			f.Secrets[rootSecret] = &facts.Secret{
+				Namespace: object.SystemNamespace, Name: "isthmus-root", Labels: label(), KeyMatches: true,
+				Certificates: map[string][]facts.Certificate{"root-cert.pem": {root}},
+			}
+		}
 		about := other[c.Name]
 		labels := label()
 		labels[remoteSecretLabel] = "true"
@@ -120,7 +126,7 @@ func oneNetwork(in *Input) {
 }
 
 func TestEveryCheck(t *testing.T) {
-	cases := slices.Concat(accessCases, nodeCases, istioCases, networkCases, trustCases, credentialCases)
+	cases := slices.Concat(accessCases, nodeCases, istioCases, networkCases, trustCases, rootCases, credentialCases)
 	finds, passes := map[string]bool{}, map[string]bool{}
 	for _, tc := range cases {
 		t.Run(tc.id+" "+tc.reason, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 
 const (
 	cacerts       = istioNamespace + "/cacerts"
-	istioCASecret = istioNamespace + "/istio-ca-secret" // where an istiod without cacerts keeps its own root
+	istioCASecret = istioNamespace + "/istio-ca-secret"      // where an istiod without cacerts keeps its own root
+	rootSecret    = object.SystemNamespace + "/isthmus-root" // in the home cluster, the mesh's own root
 	// clusterNameDefault is the name of every Istio that was given none (DefaultClusterName in istio
 	// pkg/config/constants).
 	clusterNameDefault = "Kubernetes"
@@ -211,11 +212,36 @@ func cacertsAreOurs(in Input) []Finding {
 			who = fmt.Sprintf("isthmus made for mesh %q", other)
 		}
 		out = append(out, Finding{
-			Cluster: m.Name, Object: "Secret " + cacerts, Seen: "has a certificate authority (cacerts) that " + who + ": apply would replace it",
+			Cluster: m.Name, Object: "Secret " + cacerts, Seen: "has a certificate authority (cacerts) that " + who + ": apply leaves it alone, and stops",
 			Do: fmt.Sprintf("keep a copy and take it away: %s", kubectlOn(m.Cluster, "-n "+istioNamespace+" delete secret cacerts")),
 		})
 	}
 	return out
+}
+
+func rootIsKept(in Input) []Finding {
+	if len(in.Mesh.Clusters) == 0 {
+		return nil
+	}
+	home := in.Mesh.Home()
+	f := in.Now.Clusters[home.Name]
+	if f == nil || f.Err != "" || f.Secrets[rootSecret] != nil {
+		return nil
+	}
+	var with []string
+	for _, m := range in.Members() {
+		if madeHere(m.Facts.Secrets[cacerts], in.Mesh) {
+			with = append(with, m.Name)
+		}
+	}
+	if len(with) == 0 {
+		return nil // a mesh that is to be: apply makes the root
+	}
+	return []Finding{{
+		Cluster: home.Name, Object: "Secret " + rootSecret,
+		Seen: fmt.Sprintf("the mesh's root is not here any more, and intermediates of it are in %s: a new root would cut running workloads off", some(with)),
+		Do:   fmt.Sprintf("put Secret %s back from a backup; or, if the order of spec.clusters was changed, put the cluster that has it first again", rootSecret),
+	}}
 }
 
 func rootsAgree(in Input) []Finding {

@@ -112,11 +112,11 @@ var trustCases = []checkCase{
 	{id: "CHK038", reason: "none yet", change: func(in *Input) { delete(west(in).Secrets, cacerts) }},
 	{
 		id: "CHK038", reason: "plugged in by hand", change: func(in *Input) { foreign(westCA(in)) },
-		want: []string{"error west: has a certificate authority (cacerts) that isthmus did not make: apply would replace it"},
+		want: []string{"error west: has a certificate authority (cacerts) that isthmus did not make: apply leaves it alone, and stops"},
 	},
 	{
 		id: "CHK038", reason: "of another mesh", change: func(in *Input) { westCA(in).Labels["isthmus.dev/mesh"] = "bank" },
-		want: []string{`error west: has a certificate authority (cacerts) that isthmus made for mesh "bank": apply would replace it`},
+		want: []string{`error west: has a certificate authority (cacerts) that isthmus made for mesh "bank": apply leaves it alone, and stops`},
 	},
 	{id: "CHK039", reason: "one root", want: nil},
 	{
@@ -141,6 +141,22 @@ var trustCases = []checkCase{
 			s.Certificates["root-cert.pem"] = append([]facts.Certificate{certificate("new", "new", noon, noon.AddDate(9, 0, 0))}, s.Certificates["root-cert.pem"]...)
 		},
 	},
+}
+
+var rootCases = []checkCase{
+	{id: "CHK045", reason: "kept in the first cluster", want: nil},
+	{
+		id: "CHK045", reason: "somebody deleted it", change: func(in *Input) { delete(in.Now.Clusters["east"].Secrets, rootSecret) },
+		want: []string{"error east: the mesh's root is not here any more, and intermediates of it are in east, west: a new root would cut running workloads off"},
+	},
+	{
+		id: "CHK045", reason: "a mesh that is to be has none yet", change: func(in *Input) {
+			for _, f := range in.Now.Clusters {
+				f.Secrets = nil
+			}
+		},
+	},
+	{id: "CHK045", reason: "whether it is there is not known where nobody answers", change: func(in *Input) { in.Now.Clusters["east"].Err = "down" }},
 }
 
 // give changes the kubeconfig that west holds for east.
