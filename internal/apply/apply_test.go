@@ -2,7 +2,15 @@ package apply_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -125,12 +133,19 @@ func get(t *testing.T, name string, ref object.Ref) *unstructured.Unstructured {
 	return u
 }
 
+// conns are for looking, apart from those that are tested; they live as long as the API servers.
+var conns = map[string]*cluster.Conn{}
+
 func conn(t *testing.T, name string) *cluster.Conn {
 	t.Helper()
+	if c := conns[name]; c != nil {
+		return c
+	}
 	c, err := cluster.Options{Kubeconfig: clusters.Kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
 	if err != nil {
 		t.Fatal(err)
 	}
+	conns[name] = c
 	return c
 }
 
@@ -236,4 +251,27 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // isWrite tells requests that change what is stored; an access review is a POST that stores nothing.
 func isWrite(req *http.Request) bool {
 	return !slices.Contains([]string{http.MethodGet, http.MethodHead}, req.Method) && !strings.Contains(req.URL.Path, "/authorization.k8s.io/")
+}
+
+// makeCA makes a certificate that nothing trusts.
+func makeCA() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }

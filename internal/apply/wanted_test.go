@@ -14,10 +14,10 @@ func wanted(t *testing.T, ns string) object.Objects {
 	want := object.Objects{}
 	for _, name := range []string{"east", "west"} {
 		add := func(part object.Part, sealed *object.Sealed, text string) {
-			text = strings.NewReplacer("NS", ns, "CLUSTER", name).Replace(text)
+			text = strings.NewReplacer("NS", ns, "THIS", name).Replace(text)
 			want.Add(name, object.Object{Part: part, Reason: "for a test", Sealed: sealed, Body: body(t, text)})
 		}
-		add(object.PartFoundation, nil, `{apiVersion: v1, kind: Namespace, metadata: {name: NS, labels: {topology.istio.io/network: CLUSTER}}}`)
+		add(object.PartFoundation, nil, `{apiVersion: v1, kind: Namespace, metadata: {name: NS, labels: {topology.istio.io/network: THIS}}}`)
 		if name == "east" {
 			add(object.PartTrust, &object.Sealed{Kind: object.SealRoot}, `{apiVersion: v1, kind: Secret, metadata: {name: root-NS, namespace: NS}}`)
 		}
@@ -46,6 +46,6 @@ var config = []string{
 	`{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: istiod, namespace: NS}, spec: {maxReplicas: 5, minReplicas: 1, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: istiod}, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]}, status: {observedGeneration: 0, replicas: 0, desiredReplicas: 0}}`,
 	`{apiVersion: v1, kind: Service, metadata: {name: istiod, namespace: NS}, spec: {ports: [{port: 15010, name: grpc-xds, protocol: TCP}, {port: 443, name: https-webhook, targetPort: 15017, protocol: TCP}], selector: {app: istiod}}}`,
 	`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: cni, namespace: NS}, spec: {selector: {matchLabels: {app: cni}}, template: {metadata: {labels: {app: cni}, annotations: {}}, spec: {containers: [{name: a, image: a:1, env: [{name: X, value: "1"}, {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}], resources: {requests: {cpu: 1000m, memory: 2048Mi}}, ports: [{containerPort: 8080}, {containerPort: 8080, protocol: UDP}], volumeMounts: [{name: v, mountPath: /v}], securityContext: {capabilities: {drop: [ALL]}}}], volumes: [{name: v, emptyDir: {}}], tolerations: [{operator: Exists}]}}}}`,
-	`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istiod, namespace: NS, labels: {app: istiod, istio.io/rev: default}}, spec: {selector: {matchLabels: {app: istiod}}, template: {metadata: {labels: {app: istiod}}, spec: {serviceAccountName: istiod, containers: [{name: discovery, image: "hub.test/pilot:1.31.1", env: [{name: CLUSTER_ID, value: CLUSTER}]}]}}}}`,
+	`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istiod, namespace: NS, labels: {app: istiod, istio.io/rev: default}}, spec: {selector: {matchLabels: {app: istiod}}, template: {metadata: {labels: {app: istiod}}, spec: {serviceAccountName: istiod, containers: [{name: discovery, image: "hub.test/pilot:1.31.1", env: [{name: CLUSTER_ID, value: THIS}]}]}}}}`,
 	`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: istiod-NS}, webhooks: [{name: rev.validation.istio.io, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Ignore, clientConfig: {service: {name: istiod, namespace: NS, path: /validate}}, rules: [{operations: [CREATE], apiGroups: [none.istio.io], apiVersions: ["*"], resources: ["*"]}]}]}`,
 }

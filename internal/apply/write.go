@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -58,10 +59,37 @@ func (w writer) apply(ctx context.Context, o object.Object) error {
 		if o.Sealed != nil && o.Sealed.Kind == object.SealRoot && w.change.Action == plan.Create {
 			return w.createOnce(ctx, r, body)
 		}
+		if err := w.reclaim(ctx, r); err != nil {
+			return err
+		}
 		_, err = r.Apply(ctx, body.GetName(), body, opts)
 		return err
 	})
 	return w.failed("apply", scrub(err, secrets))
+}
+
+// reclaim makes items of lists ours that somebody put in the place of ours, so that applying takes them away. Only
+// managedFields change; if that is all that gets done, the next plan is the same.
+func (w writer) reclaim(ctx context.Context, r dynamic.ResourceInterface) error {
+	if len(w.change.Reclaim) == 0 || w.change.Adopt {
+		return nil
+	}
+	live, err := r.Get(ctx, w.change.Object.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	fields, err := plan.Reclaimed(live.GetManagedFields(), w.change.Reclaim)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": live.GetUID(), "resourceVersion": live.GetResourceVersion(), "managedFields": fields,
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = r.Patch(ctx, w.change.Object.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: object.Manager})
+	return err
 }
 
 // createOnce makes an object that must never be overwritten: if two run at once, the first one's stays. An object

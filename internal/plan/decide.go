@@ -37,7 +37,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	if changed && diff.kind != "" {
 		diff.gone("", withoutContent(ours, c.Want.Sealed), want.Object, live.Object)
 	}
-	c.Fields = diff.diffs
+	c.Fields, c.Reclaim = diff.diffs, diff.reclaim
 	slices.SortStableFunc(c.Fields, func(a, b FieldDiff) int { return strings.Compare(a.Path, b.Path) })
 	switch {
 	case !changed && len(c.Fields) == 0:

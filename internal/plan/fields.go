@@ -59,18 +59,20 @@ type differ struct {
 	// ours cannot have drifted, however the API server writes its value.
 	changed bool
 	diffs   []FieldDiff
-	yielded []func() // take fields that a controller keeps out of the wanted body
+	yielded []func()         // take fields that a controller keeps out of the wanted body
+	reclaim []fieldpath.Path // items of lists that somebody put in the place of ours
 }
 
 // cursor is one place in the walk.
 type cursor struct {
 	path   string
+	at     fieldpath.Path
 	ours   *fieldpath.Set
 	others []manager
 }
 
 func (c cursor) to(pe fieldpath.PathElement, path string) cursor {
-	next := cursor{path: path, ours: child(c.ours, pe)}
+	next := cursor{path: path, at: append(c.at[:len(c.at):len(c.at)], pe), ours: child(c.ours, pe)}
 	for _, m := range c.others {
 		m.set = child(m.set, pe)
 		next.others = append(next.others, m)
@@ -163,10 +165,41 @@ func (d *differ) list(c cursor, want, live []any) bool {
 			pe = fieldpath.IndexElement(i)
 		}
 		lv, ok := lookup(live, pe, w)
-		path := c.path + "[" + label(pe, i) + "]"
-		d.item(c, pe, path, w, lv, ok)
+		if !ok {
+			if l, was, renamed := namesake(items, want, live, w); renamed {
+				d.reclaim = append(d.reclaim, c.to(was, "").at)
+				free := c // of the claim that a reclaimed item is ours: it is not what is wanted
+				free.ours = nil
+				d.item(free, was, fmt.Sprintf("%s[name=%v]", c.path, nameOf(w)), w, l, true)
+				continue
+			}
+		}
+		d.item(c, pe, c.path+"["+label(pe, i)+"]", w, lv, ok)
 	}
 	return true
+}
+
+// namesake finds the live item that has a wanted item's name under another key (a port with another number), and
+// that no other wanted item stands for.
+func namesake(items []fieldpath.PathElement, want, live []any, item any) (any, fieldpath.PathElement, bool) {
+	name := nameOf(item)
+	for _, l := range live {
+		if name == "" || nameOf(l) != name {
+			continue
+		}
+		pe, known := match(items, l)
+		taken := slices.ContainsFunc(want, func(w any) bool { return agree(pe, w) > 0 })
+		if known && !taken {
+			return l, pe, true
+		}
+	}
+	return nil, fieldpath.PathElement{}, false
+}
+
+func nameOf(item any) string {
+	m, _ := item.(map[string]any)
+	name, _ := m["name"].(string)
+	return name
 }
 
 // listByName serves lists that nobody owns anything in any more, or that are not there at all.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"time"
 
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
@@ -58,6 +60,8 @@ type Change struct {
 	// First is applied before all other changes of the cluster; only the inventory has one. It lists what is ours
 	// and what will be, so that nothing is orphaned however apply ends. nil where the list in place does already.
 	First *object.Object `json:"-"`
+	// Reclaim are items of lists that somebody put in the place of ours, see Reclaimed.
+	Reclaim []fieldpath.Path `json:"-"`
 	// Settled tells that the live object was ready when it was seen: an unchanged one needs no waiting.
 	Settled bool `json:"-"`
 }
