@@ -1,12 +1,24 @@
 // Package discovery computes how clusters learn of each other's services through Kubernetes itself: every control
-// plane watches every other API server. In each cluster stands a reader that may see services and where they run,
-// and nothing secret; in each other cluster a remote secret holds a token of that reader which ends.
+// plane watches every other API server. In each cluster stands a reader that may do what istiod does there and
+// nothing else; in each other cluster a remote secret holds a token of that reader which ends.
+//
+// What istiod does there includes, in Istio 1.31, to list all Secrets: it keeps certificates ready for gateways that
+// it may one day serve in the other cluster, which in a mesh of primaries it never does. Without that right the
+// other cluster stays out of the mesh (istiod reports "timeout", and never takes a renewed token). The switch that
+// should turn it off, PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER=false, ends istiod with a nil pointer as soon as
+// there is a remote secret; a test watches for the day on which it does not. Until then a remote secret opens the
+// Secrets of the cluster that it is about, the key of its intermediate among them, as those of istioctl
+// create-remote-secret do: whoever may read Secrets in istio-system of one cluster speaks for both.
 package discovery
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"isthmus.dev/isthmus/internal/label"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -18,8 +30,6 @@ const (
 	Reader = "isthmus-reader"
 	// RemoteNamespace is where istiod looks for remote secrets.
 	RemoteNamespace = "istio-system"
-	// meshConfig is the ConfigMap of Istio's mesh configuration.
-	meshConfig = "istio"
 	// LabelRemote marks a remote secret (Istio: pkg/kube/multicluster).
 	LabelRemote = "istio/multiCluster"
 	// AnnotationCluster names the cluster that a remote secret opens (Istio's own).
@@ -37,17 +47,50 @@ func ReaderSubject() string {
 }
 
 // readerRules is what an istiod reads in another cluster, and nothing more: what the informers of Istio 1.31 ask for
-// in a remote cluster (pilot/pkg/serviceregistry/kube/controller; workload entries in
-// pilot/pkg/bootstrap). Secrets and ConfigMaps, which istio-reader-clusterrole has, are not among it: istiod reads
-// remote Secrets for gateways that it serves there, and in a mesh of primaries it serves none there
-// (PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER is off, see internal/istio). The one ConfigMap that it does read, the
-// mesh configuration, is allowed by name in its namespace; a cluster whose istiod may not read it is never synced.
+// there, seen in an API server's audit log. istio-reader-clusterrole, which istioctl create-remote-secret uses, also
+// has all ConfigMaps, and rights that only an istiod serving a cluster without its own needs (TokenReviews,
+// SubjectAccessReviews, webhooks). Listing and watching is all that informers do.
 var readerRules = []any{
-	rule("", "services", "pods", "nodes", "namespaces"),
-	rule("discovery.k8s.io", "endpointslices"),
-	rule("networking.istio.io", "workloadentries"),
-	rule("gateway.networking.k8s.io", "gateways"),
-	rule("apiextensions.k8s.io", "customresourcedefinitions"),
+	rule("", "services", "pods", "nodes", "namespaces"),               // pilot/pkg/serviceregistry/kube/controller
+	rule("discovery.k8s.io", "endpointslices"),                        // the same
+	rule("networking.istio.io", "workloadentries"),                    // the same, multicluster.go: createWleConfigStore
+	rule("gateway.networking.k8s.io", "gateways"),                     // pkg/kube/multicluster/cluster.go, if its CRD is there
+	rule("apiextensions.k8s.io", "customresourcedefinitions"),         // pkg/kube/kclient: which of the above there are
+	rule("multicluster.x-k8s.io", "serviceexports", "serviceimports"), // with ENABLE_MCS_SERVICE_DISCOVERY, ENABLE_MCS_HOST
+	rule("", "secrets"), // pilot/pkg/credentials/kube; see the package comment
+}
+
+// configRules are those in istio-system: istiod takes the other cluster's trust domain from its mesh configuration
+// (pkg/config/mesh/kubemesh). It asks for it by the name that its own has (pilot/pkg/serviceregistry/kube/
+// controller/multicluster.go: getMeshConfigMapName), so the names of all clusters are in it.
+func configRules(m mesh.Mesh) []any {
+	names := map[string]bool{}
+	for _, c := range m.Clusters {
+		names[meshConfig(c)] = true
+	}
+	var list []any
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		list = append(list, name)
+	}
+	return []any{map[string]any{
+		"apiGroups": []any{""}, "resources": []any{"configmaps"}, "resourceNames": list, "verbs": []any{"list", "watch"},
+	}}
+}
+
+// meshConfig is the ConfigMap of a cluster's mesh configuration: that of its revision, if it has one.
+func meshConfig(c mesh.Cluster) string {
+	revision, _ := c.Istio.Values["revision"].(string)
+	for _, set := range c.Istio.Set {
+		for _, path := range []string{"revision=", "values.revision="} {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(set), path); ok {
+				revision = v
+			}
+		}
+	}
+	if revision == "" || revision == "default" {
+		return "istio"
+	}
+	return "istio-" + revision
 }
 
 func rule(group string, resources ...string) any {
@@ -65,7 +108,7 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 		return out, nil
 	}
 	for _, c := range m.Clusters {
-		for _, body := range reader() {
+		for _, body := range reader(m) {
 			out.Add(c.Name, label.Own(m.Name, object.Object{
 				Part: object.PartDiscovery, Reason: fmt.Sprintf("lets other clusters see the services of %s", c.Name), Body: body,
 			}))
@@ -89,7 +132,7 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 	return out, nil
 }
 
-func reader() []*unstructured.Unstructured {
+func reader(m mesh.Mesh) []*unstructured.Unstructured {
 	return []*unstructured.Unstructured{
 		{Object: map[string]any{
 			"apiVersion": "v1", "kind": "ServiceAccount",
@@ -99,7 +142,7 @@ func reader() []*unstructured.Unstructured {
 		{Object: map[string]any{
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
 			"metadata": map[string]any{"name": Reader},
-			"rules":    readerRules,
+			"rules":    runtime.DeepCopyJSONValue(readerRules),
 		}},
 		{Object: map[string]any{
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
@@ -110,10 +153,7 @@ func reader() []*unstructured.Unstructured {
 		{Object: map[string]any{
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
 			"metadata": map[string]any{"name": Reader, "namespace": RemoteNamespace},
-			"rules": []any{map[string]any{
-				"apiGroups": []any{""}, "resources": []any{"configmaps"}, "resourceNames": []any{meshConfig},
-				"verbs": []any{"list", "watch"},
-			}},
+			"rules":    configRules(m),
 		}},
 		{Object: map[string]any{
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",

@@ -15,8 +15,7 @@
 //   - Everything bears the labels of package label.
 //
 // Nothing is set beside what the document says, but what makes a mesh of several clusters: global.meshID,
-// global.multiCluster.clusterName, global.network, meshConfig.trustDomain, and that a primary asks for no Secrets of
-// other clusters (pilot.env.PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER).
+// global.multiCluster.clusterName, global.network and meshConfig.trustDomain.
 package istio
 
 import (

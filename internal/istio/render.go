@@ -52,9 +52,6 @@ func operator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 			"network":      c.Network,
 			"multiCluster": map[string]any{"clusterName": c.Name},
 		},
-		// A primary serves its own gateways only, so it needs no Secret of another cluster, and the reader that
-		// internal/discovery makes may read none. Without this it would wait for them until it gives up.
-		"pilot": map[string]any{"env": map[string]any{"PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER": "false"}},
 	}
 	spec := map[string]any{
 		"hub":        orDefault(c.Istio.Hub, DefaultHub),
