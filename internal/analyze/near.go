@@ -1,0 +1,97 @@
+package analyze
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// nearest are the names that somebody may have meant by name, nearest first: those within an edit distance of a
+// third of the longer name (two letters at most, one for names under five letters). A name that differs in its
+// digits alone is another name, not a slip: v1 and v2.
+func nearest(name string, known []string) []string {
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var found []candidate
+	for _, k := range slices.Compact(slices.Sorted(slices.Values(known))) {
+		if k == name || k == "" || sameButDigits(name, k) {
+			continue
+		}
+		if far := len(name) - len(k); far > 2 || far < -2 || len(name) > maxName {
+			continue
+		}
+		d := distance(strings.ToLower(name), strings.ToLower(k))
+		if d <= slack(name, k) {
+			found = append(found, candidate{k, d})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
+	names := make([]string, len(found))
+	for i, c := range found {
+		names[i] = c.name
+	}
+	return names
+}
+
+// maxName is the longest name that is compared with others: that of a DNS name.
+const maxName = 253
+
+// slack is how many letters two names may differ by and still be thought the same.
+func slack(a, b string) int {
+	if n := max(len(a), len(b)); n < 5 {
+		return 1
+	}
+	return 2
+}
+
+// near is the one nearest name; ok is false where there is none, or two that are equally near.
+func near(name string, known []string) (string, bool) {
+	all := nearest(name, known)
+	if len(all) == 0 {
+		return "", false
+	}
+	lower := strings.ToLower(name)
+	if len(all) > 1 && distance(lower, strings.ToLower(all[0])) == distance(lower, strings.ToLower(all[1])) {
+		return "", false
+	}
+	return all[0], true
+}
+
+func sameButDigits(a, b string) bool {
+	drop := func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}
+	return strings.Map(drop, a) == strings.Map(drop, b)
+}
+
+// distance is the number of single letters to insert, take out, change or swap with their neighbour that turn a
+// into b (optimal string alignment).
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	before, last := make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range x {
+		row := make([]int, len(y)+1)
+		row[0] = i + 1
+		for j := range y {
+			change := last[j]
+			if x[i] != y[j] {
+				change++
+			}
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && x[i] == y[j-1] && x[i-1] == y[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(y)]
+}
