@@ -129,6 +129,26 @@ spec:
 	}
 }
 
+func TestTopology(t *testing.T) {
+	m := load(t, head+"spec:\n  clusters:\n  - {name: a, network: n}\n  - {name: b}\n  - {name: c, network: n}\n")
+	if diff := cmp.Diff([]string{"n", "b"}, m.Networks()); diff != "" || !m.MultiNetwork() {
+		t.Errorf("networks, in document order and once each (-want +got):\n%s", diff)
+	}
+	var pairs []string
+	for _, p := range m.Pairs() {
+		pairs = append(pairs, p.From.Name+p.To.Name)
+	}
+	if diff := cmp.Diff([]string{"ab", "ac", "ba", "bc", "ca", "cb"}, pairs); diff != "" {
+		t.Errorf("ordered pairs (-want +got):\n%s", diff)
+	}
+	if c, ok := m.Cluster("c"); !ok || c.Name != "c" {
+		t.Errorf("Cluster(c) = %v, %v", c, ok)
+	}
+	if _, ok := m.Cluster("d"); ok || m.Home().Name != "a" {
+		t.Errorf("there is no cluster d; home is %s", m.Home().Name)
+	}
+}
+
 func TestLoadFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "mesh.yaml")

@@ -1,5 +1,9 @@
 // Package mesh loads, defaults and validates a mesh document and answers questions about its topology.
 // A Mesh is a value: nothing in it changes after Load, and every default is filled in.
+//
+// What a document must obey is the CRD's to say (package v1alpha1); Load runs the code of an API server over it, so
+// that a file and a custom resource are judged alike. Written in Go here are only the places and words of problems,
+// the nearest names, and what CEL cannot see or could not afford in a mesh of thousands of clusters.
 package mesh
 
 import (
@@ -19,9 +23,11 @@ type Mesh struct {
 	CredentialTTL time.Duration
 	EastWest      v1alpha1.EastWestGateway
 	MTLS          string // STRICT or PERMISSIVE
-	Waves         [][]string
-	Verify        v1alpha1.Verify
-	// Source is the document's file, for messages.
+	// Waves names every cluster once, in the order of change; nil: made by themselves (see v1alpha1.Rollout).
+	Waves [][]string
+	// Verify has a namespace and a pull policy; its image may be empty.
+	Verify v1alpha1.Verify
+	// Source is the document's file, for messages; "-" for standard input.
 	Source string
 }
 
@@ -29,13 +35,14 @@ type Mesh struct {
 type Cluster struct {
 	Name       string
 	Context    string // kubeconfig context
-	Kubeconfig string // file; empty: what kubectl would use
+	Kubeconfig string // file, as seen from the current folder; empty: what kubectl would use
 	Network    string
 	Server     string // API server address for other clusters' control planes; empty: as in the kubeconfig
 	Istio      Istio  // the mesh's Istio with this cluster's own merged over it
 }
 
-// Istio is an installation with its defaults filled in; Values and MeshConfig are plain JSON maps.
+// Istio is an installation with its defaults filled in; Values and MeshConfig are plain JSON maps, with whole numbers
+// as int64, and nil where the document has none. Set is what istioctl install --set would take, over the values.
 type Istio struct {
 	Version, Profile, Hub, Tag string
 	Values, MeshConfig         map[string]any

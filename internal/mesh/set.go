@@ -139,18 +139,23 @@ func (j *judge) abbreviated(at spot, steps []step, flag string) ([]step, bool) {
 	return nil, false
 }
 
-// sameInSet takes over an entry of spec.istio.set with the same path: it would win over the flag otherwise.
+// sameInSet takes out the entries of spec.istio.set that have the flag's path: they would win over it otherwise.
 func (j *judge) sameInSet(flag string) {
-	set, _ := at(j.root, "spec", "istio", "set").([]any)
-	path, _, _ := strings.Cut(flag, "=")
-	for i, s := range set {
-		if text, ok := s.(string); ok {
-			if p, _, _ := strings.Cut(text, "="); strings.TrimSpace(p) == strings.TrimSpace(path) {
-				set[i] = flag
-				j.vals[item("spec.istio.set", i)] = spot{flag: flag}
-			}
-		}
+	set, isList := at(j.root, "spec", "istio", "set").([]any)
+	if !isList {
+		return
 	}
+	path, _, _ := strings.Cut(flag, "=")
+	kept := []any{}
+	for i, s := range set {
+		text, _ := s.(string)
+		if p, _, _ := strings.Cut(text, "="); strings.TrimSpace(p) == strings.TrimSpace(path) {
+			continue
+		}
+		j.vals[item("spec.istio.set", len(kept))] = j.vals[item("spec.istio.set", i)]
+		kept = append(kept, s)
+	}
+	j.root["spec"].(map[string]any)["istio"].(map[string]any)["set"] = kept
 }
 
 // set puts a value at a path, making what is missing on the way.

@@ -88,13 +88,13 @@ func TestSetOverTheDocument(t *testing.T) {
 		{"A list in YAML's short form.", "spec.rollout.waves=[[east],[west]]", func(m mesh.Mesh) any { return m.Waves }, [][]string{{"east"}, {"west"}}},
 		{"The mesh's name.", "metadata.name=other", func(m mesh.Mesh) any { return m.Name }, "other"},
 		{"A revision is a value.", "revision=canary", func(m mesh.Mesh) any { return m.Istio.Values["revision"] }, "canary"},
-		{"What only an IstioOperator has goes to set.", "components.cni.enabled=true", func(m mesh.Mesh) any { return m.Clusters[0].Istio.Set }, []string{"values.b=1", "components.cni.enabled=true"}},
-		{"A flag wins over an entry of set with the same path.", "values.b=2", func(m mesh.Mesh) any { return m.Istio.Set }, []string{"values.b=2"}},
+		{"What only an IstioOperator has goes to set.", "components.cni.enabled=true", func(m mesh.Mesh) any { return m.Clusters[0].Istio.Set }, []string{"values.b=1", "values.c=1", "components.cni.enabled=true"}},
+		{"A flag wins over an entry of set with the same path.", "values.b=2", func(m mesh.Mesh) any { return []any{m.Istio.Set, m.Istio.Values["b"]} }, []any{[]string{"values.c=1"}, int64(2)}},
 		{"A cluster's own values.", "spec.clusters[0].istio.values.a.b=true", func(m mesh.Mesh) any { return dig(m.Clusters[0].Istio.Values, "a", "b") }, true},
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
-			m := load(t, twoClusters+"  istio: {set: [values.b=1]}\n", c.set)
+			m := load(t, twoClusters+"  istio: {set: [values.b=1, values.c=1]}\n", c.set)
 			if diff := cmp.Diff(c.want, c.got(m)); diff != "" {
 				t.Errorf("--set %s (-want +got):\n%s", c.set, diff)
 			}
