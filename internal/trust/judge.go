@@ -16,16 +16,16 @@ import (
 // JudgeRoot says whether the mesh's root must be made: it is not there, or it can sign nothing. It is an error
 // where that would take the ground from under intermediates that exist, or where it cannot be known; and where
 // the Secret is somebody else's. A root that nears its end is no reason: to replace it is a rotation, in which
-// every proxy learns the new root before the old one goes.
+// every proxy learns the new root before the old one goes. Errors do not name the Secret: plan does.
 func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (string, error) {
 	at := now.Clusters[cluster]
 	if at == nil || at.Err != "" {
-		return "", fmt.Errorf("cluster %s does not answer, and it keeps the mesh's root: %s", cluster, whyNot(at))
+		return "", fmt.Errorf("%s, which keeps the mesh's root, does not answer: %s", cluster, whyNot(at))
 	}
 	s := at.Secrets[object.SystemNamespace+"/"+RootSecret]
 	if s != nil && s.Labels[object.LabelMesh] != m.Name {
-		return "", fmt.Errorf("cluster %s: Secret %s/%s was not made for mesh %s: it is left alone. Is it another mesh's root? Then give one of them another home (the first of spec.clusters). If it is nobody's: kubectl --context %s -n %s delete secret %s",
-			cluster, object.SystemNamespace, RootSecret, m.Name, contextOf(m, cluster), object.SystemNamespace, RootSecret)
+		return "", fmt.Errorf("it was not made for mesh %s and is left alone. If it is another mesh's root, give one of the two another home, which is the first of spec.clusters. If it is nobody's: kubectl --context %s -n %s delete secret %s",
+			m.Name, contextOf(m, cluster), object.SystemNamespace, RootSecret)
 	}
 	wrong := rootProblem(s, now.Taken)
 	if wrong == "" {
@@ -34,11 +34,11 @@ func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot)
 	with, unknown := holders(m, now)
 	switch {
 	case len(with) > 0:
-		return "", fmt.Errorf("cluster %s: the mesh's root, Secret %s/%s, %s, and %s: a new root would make new workloads refuse running ones. Put the Secret back from a backup. Or begin anew, which interrupts every call: delete Secret %s/%s in %s, run isthmus apply again, then restart all workloads",
-			cluster, object.SystemNamespace, RootSecret, wrong, intermediates(with), Namespace, CACerts, strings.Join(with, ", "))
+		return "", fmt.Errorf("the mesh's root %s, and %s: a new root would make new workloads refuse running ones. Put the Secret back from a backup. Or begin anew, which interrupts every call: delete Secret %s/%s in %s, run isthmus apply, then restart all workloads",
+			wrong, intermediates(with), Namespace, CACerts, strings.Join(with, ", "))
 	case len(unknown) > 0:
-		return "", fmt.Errorf("cluster %s: the mesh's root, Secret %s/%s, %s; whether an earlier one signed for %s is not known, because no answer comes from there. Mend the access, or take it out of spec.clusters, and run the command again",
-			cluster, object.SystemNamespace, RootSecret, wrong, strings.Join(unknown, ", "))
+		return "", fmt.Errorf("the mesh's root %s, and %s does not answer, so it is not known whether an earlier root signed for it. Mend the access or take it out of spec.clusters, then run the command again",
+			wrong, strings.Join(unknown, ", "))
 	}
 	return wrong, nil
 }
@@ -94,7 +94,7 @@ func rootProblem(s *facts.Secret, now time.Time) string {
 func JudgeIntermediate(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (string, error) {
 	at := now.Clusters[cluster]
 	if at == nil || at.Err != "" {
-		return "", fmt.Errorf("cluster %s does not answer: %s", cluster, whyNot(at))
+		return "", fmt.Errorf("%s does not answer: %s", cluster, whyNot(at))
 	}
 	s := at.Secrets[Namespace+"/"+CACerts]
 	if s != nil && s.Labels[object.LabelMesh] != m.Name {
@@ -110,7 +110,7 @@ func JudgeIntermediate(m mesh.Mesh, cluster string, o object.Object, now facts.S
 	case !urgent:
 		return "", nil // it still serves; the next apply that reaches the root makes it anew
 	}
-	return "", fmt.Errorf("cluster %s: Secret %s/%s %s, and the root that would sign a new one cannot be had: %s", cluster, Namespace, CACerts, wrong, noRoot)
+	return "", fmt.Errorf("it %s, and the root that would sign a new one cannot be had: %s", wrong, noRoot)
 }
 
 func foreign(m mesh.Mesh, cluster string, s *facts.Secret) error {
@@ -122,8 +122,8 @@ func foreign(m mesh.Mesh, cluster string, s *facts.Secret) error {
 	if certs := s.Certificates[RootBundle]; len(certs) > 0 {
 		root = fmt.Sprintf(" (root %s, %s…)", certs[0].Subject, short(certs[0].Fingerprint))
 	}
-	return fmt.Errorf("cluster %s: Secret %s/%s is %s%s: it is left alone, because workloads that trust it would refuse those of mesh %s. To give it up, keep a copy, run kubectl --context %s -n %s delete secret %s, then isthmus apply, and restart the workloads there",
-		cluster, Namespace, CACerts, whose, root, m.Name, contextOf(m, cluster), Namespace, CACerts)
+	return fmt.Errorf("it is %s%s and is left alone: workloads that trust it would refuse those of mesh %s. To give it up, keep a copy, run kubectl --context %s -n %s delete secret %s, then isthmus apply, and restart the workloads there",
+		whose, root, m.Name, contextOf(m, cluster), Namespace, CACerts)
 }
 
 // rootOf finds the mesh's root certificate. no says why it cannot sign now, "" if it can or will be made by the
@@ -144,7 +144,7 @@ func rootOf(m mesh.Mesh, now facts.Snapshot) (root *facts.Certificate, no string
 		}
 		fallthrough
 	default:
-		return nil, fmt.Sprintf("Secret %s/%s in %s %s", object.SystemNamespace, RootSecret, home, wrong)
+		return nil, fmt.Sprintf("Secret %s/%s of %s %s", object.SystemNamespace, RootSecret, home, wrong)
 	}
 }
 

@@ -126,8 +126,8 @@ func TestJudgeRoot(t *testing.T) {
 		{"a whole one stays", world{root: good, intermediate: held, at: now}, "", nil},
 		{"one that nears its end stays: to replace it is a rotation", world{root: good, intermediate: held, at: now.Add(99 * year / 10)}, "", nil},
 		{"lost, and a cluster relies on it", world{intermediate: held, at: now}, "", []string{"does not exist", "west has an intermediate", "backup", "isthmus apply"}},
-		{"lost, and who relies on it is not known", world{away: []string{"west"}, at: now}, "", []string{"not known", "west"}},
-		{"its own cluster is away", world{away: []string{"east"}, at: now}, "", []string{"east does not answer", "connection refused"}},
+		{"lost, and who relies on it is not known", world{away: []string{"west"}, at: now}, "", []string{"not known", "west does not answer"}},
+		{"its own cluster is away", world{away: []string{"east"}, at: now}, "", []string{"east, which keeps the mesh's root, does not answer", "connection refused"}},
 		{"ended, and a cluster relies on it", world{root: good, intermediate: held, at: now.Add(11 * year)}, "", []string{"ended on", "west"}},
 		{"ended, and nobody relies on it", world{root: good, at: now.Add(11 * year)}, "ended on", nil},
 		{"its key is gone and nobody relies on it", world{root: seen("", "", "shop", without(data, RootKey), false), at: now}, "lacks tls.key", nil},
@@ -191,7 +191,7 @@ func TestJudgeIntermediate(t *testing.T) {
 		{"home is away and it ends in a while: the next apply", world{intermediate: west(data, true), away: []string{"east"}, at: now.Add(year * 7 / 10)}, "", nil},
 		{"home is away and there is none", world{away: []string{"east"}, at: now}, "", []string{"cannot be had", "east, which keeps it, does not answer"}},
 		{"the root is lost and it serves: the root's own judge says so", world{intermediate: west(data, true), at: now}, "", nil},
-		{"the root is lost and it ended", world{intermediate: west(data, true), at: now.Add(2 * year)}, "", []string{"cannot be had", "isthmus-root in east does not exist"}},
+		{"the root is lost and it ended", world{intermediate: west(data, true), at: now.Add(2 * year)}, "", []string{"cannot be had", "isthmus-root of east does not exist"}},
 		{"the root is broken and there is none", world{root: seen("", "", "shop", rootData, false), at: now}, "", []string{"cannot be had"}},
 	}
 	for _, tt := range tests {
