@@ -130,8 +130,8 @@ spec:
 }
 
 func TestTopology(t *testing.T) {
-	m := load(t, head+"spec:\n  clusters:\n  - {name: a, network: n}\n  - {name: b}\n  - {name: c, network: n}\n")
-	if diff := cmp.Diff([]string{"n", "b"}, m.Networks()); diff != "" || !m.MultiNetwork() {
+	m := load(t, head+"spec:\n  clusters:\n  - {name: a, network: vpc}\n  - {name: b}\n  - {name: c, network: vpc}\n")
+	if diff := cmp.Diff([]string{"vpc", "b"}, m.Networks()); diff != "" || !m.MultiNetwork() {
 		t.Errorf("networks, in document order and once each (-want +got):\n%s", diff)
 	}
 	var pairs []string
