@@ -59,7 +59,7 @@ func (s source) missing() bool {
 
 // read turns what the repository pins into chains: small things first, so that what is missing shows early.
 func (b *builder) read(ctx context.Context) error {
-	g, err := findGo()
+	g, err := findGo(ctx)
 	if err != nil {
 		return err
 	}

