@@ -36,6 +36,8 @@ const (
 	AnnotationCluster = "networking.istio.io/cluster"
 	// AnnotationIssued is when a remote secret's token was issued, RFC 3339; with the token's end it gives its life.
 	AnnotationIssued = "isthmus.dev/issued"
+	// AnnotationReader is the UID of the ServiceAccount that a remote secret's token is for.
+	AnnotationReader = "isthmus.dev/reader-uid"
 )
 
 // RemoteSecret is the name of the Secret that opens a cluster, as istioctl create-remote-secret names it.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	credentials "istio.io/istio/pilot/pkg/credentials/kube"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -95,6 +97,14 @@ func TestWhyTheReaderMayReadSecrets(t *testing.T) {
 	none.HasSynced()
 }
 
+var readerRef = object.Ref{Kind: "ServiceAccount", Namespace: object.SystemNamespace, Name: Reader}
+
+func liveReader(uid types.UID) map[object.Ref]*unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{}}
+	u.SetUID(uid)
+	return map[object.Ref]*unstructured.Unstructured{readerRef: u}
+}
+
 func TestJudgeRemoteSecret(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	good := func() (*facts.Secret, facts.Kubeconfig) {
@@ -120,6 +130,24 @@ func TestJudgeRemoteSecret(t *testing.T) {
 			k.NotAfter = now.Add(30 * time.Hour)
 		}, "less than a third"},
 		{"issued nobody knows when", func(s *facts.Secret, _ *facts.Kubeconfig, _ *facts.Cluster) { s.Annotations = nil }, "when its token was issued"},
+		{"the reader it was for is there", func(s *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) {
+			s.Annotations[AnnotationReader] = "uid-1"
+			c.Live = liveReader("uid-1")
+		}, ""},
+		{"the reader was deleted and made anew", func(s *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) {
+			s.Annotations[AnnotationReader] = "uid-1"
+			c.Live = liveReader("uid-2")
+		}, "died with the ServiceAccount isthmus-system/isthmus-reader of west"},
+		{"the reader was deleted", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) {
+			c.Live = map[object.Ref]*unstructured.Unstructured{}
+		}, "died with the ServiceAccount"},
+		{"the reader may not be read", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) {
+			c.Live = map[object.Ref]*unstructured.Unstructured{}
+			c.Unread = map[object.Ref]string{readerRef: "forbidden"}
+		}, ""},
+		{"a token that does not say whose it is", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) {
+			c.Live = liveReader("uid-2")
+		}, ""},
 		{"what cannot be compared stays", func(_ *facts.Secret, k *facts.Kubeconfig, c *facts.Cluster) {
 			k.Server, c.Err = "https://elsewhere", "connection refused"
 		}, ""},

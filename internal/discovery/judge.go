@@ -35,7 +35,25 @@ func JudgeRemoteSecret(m mesh.Mesh, cluster string, o object.Object, now facts.S
 	case k.Subject != ReaderSubject():
 		return fmt.Sprintf("its token is %q's, not the reader's", k.Subject), nil
 	}
+	if stale := judgeReader(secret, there); stale != "" {
+		return stale, nil
+	}
 	return judgeToken(secret, k, now.Taken), nil
+}
+
+// judgeReader says whether the ServiceAccount that a token is for is still the one that there is: a token dies with
+// it, and one that is made anew under the same name is another. Where facts could not read it nothing is said.
+func judgeReader(secret *facts.Secret, there *facts.Cluster) string {
+	ref := object.Ref{Kind: "ServiceAccount", Namespace: object.SystemNamespace, Name: Reader}
+	if there.Live == nil || there.Unread[ref] != "" {
+		return ""
+	}
+	reader := there.Live[ref]
+	was := secret.Annotations[AnnotationReader]
+	if reader == nil || was != "" && was != string(reader.GetUID()) {
+		return fmt.Sprintf("its token died with the ServiceAccount %s/%s of %s that it was for", object.SystemNamespace, Reader, there.Name)
+	}
+	return ""
 }
 
 func judgeToken(secret *facts.Secret, k facts.Kubeconfig, now time.Time) string {

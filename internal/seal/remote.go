@@ -3,11 +3,12 @@ package seal
 import (
 	"context"
 	"encoding/base64"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	authv1 "k8s.io/api/authentication/v1"
@@ -35,7 +36,7 @@ func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*u
 	}
 	ca, err := authority(conn.Config)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: certificate authority of the kubeconfig: %w", about.Name, err)
+		return nil, fmt.Errorf("cluster %s: %w", about.Name, err)
 	}
 	seconds := int64(s.mesh.CredentialTTL.Seconds())
 	issued := s.now().UTC()
@@ -45,7 +46,9 @@ func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*u
 		return nil, fmt.Errorf("cluster %s: request a token for ServiceAccount %s/%s: %w", about.Name, object.SystemNamespace, discovery.Reader, err)
 	}
 	content, err := clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{about.Name: {Server: server, CertificateAuthorityData: ca}},
+		Clusters: map[string]*clientcmdapi.Cluster{about.Name: {
+			Server: server, CertificateAuthorityData: ca, TLSServerName: conn.Config.ServerName,
+		}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{about.Name: {Token: token.Status.Token}},
 		Contexts:       map[string]*clientcmdapi.Context{about.Name: {Cluster: about.Name, AuthInfo: about.Name}},
 		CurrentContext: about.Name,
@@ -53,47 +56,66 @@ func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*u
 	if err != nil {
 		return nil, fmt.Errorf("write the kubeconfig for cluster %s: %w", about.Name, err)
 	}
-	return withData(o.Body, map[string]string{discovery.AnnotationIssued: issued.Format(time.RFC3339)}, map[string][]byte{about.Name: content}), nil
+	notes := map[string]string{discovery.AnnotationIssued: issued.Format(time.RFC3339)}
+	if uid := readerUID(token.Status.Token); uid != "" {
+		notes[discovery.AnnotationReader] = uid
+	}
+	return withData(o.Body, notes, map[string][]byte{about.Name: content}), nil
 }
 
-// withData is a copy of a Secret with data and annotations put in.
-func withData(body *unstructured.Unstructured, annotations map[string]string, data map[string][]byte) *unstructured.Unstructured {
-	out := body.DeepCopy()
-	notes := out.GetAnnotations()
-	if notes == nil {
-		notes = map[string]string{}
+// readerUID is the UID of the ServiceAccount that a token is for, as the API server wrote it into the token; ""
+// when the token does not say. A token dies with its ServiceAccount, and is not revived by one of the same name.
+func readerUID(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
 	}
-	for k, v := range annotations {
-		notes[k] = v
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
 	}
-	out.SetAnnotations(notes)
-	encoded := map[string]any{}
-	for k, v := range data {
-		encoded[k] = base64.StdEncoding.EncodeToString(v)
+	var claims struct {
+		Kubernetes struct {
+			ServiceAccount struct {
+				UID string `json:"uid"`
+			} `json:"serviceaccount"`
+		} `json:"kubernetes.io"`
 	}
-	out.Object["data"] = encoded
-	return out
+	if json.Unmarshal(payload, &claims) != nil {
+		return ""
+	}
+	return claims.Kubernetes.ServiceAccount.UID
 }
 
-// authority is the PEM that a configuration trusts for its server.
+// authority is the PEM that a configuration trusts for its server; nothing where it trusts what the system does,
+// as for an API server behind a certificate of a public authority. istiod refuses a kubeconfig that verifies
+// nothing, and rightly.
 func authority(c *rest.Config) ([]byte, error) {
-	if len(c.CAData) > 0 {
+	switch {
+	case c.Insecure:
+		return nil, fmt.Errorf("its kubeconfig says insecure-skip-tls-verify, and other clusters' control planes must be able to tell this API server from another; give it certificate-authority-data")
+	case len(c.CAData) > 0 || c.CAFile == "":
 		return c.CAData, nil
 	}
-	if c.CAFile == "" {
-		return nil, errors.New("there is none, and other clusters' control planes must verify this API server; give the kubeconfig certificate-authority-data")
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig's certificate authority: %w", err)
 	}
-	return os.ReadFile(c.CAFile)
+	return pem, nil
 }
 
 // reachableFromElsewhere refuses an address that means another machine wherever it is read.
 func reachableFromElsewhere(cluster, server string) error {
+	if !strings.Contains(server, "://") {
+		server = "https://" + server
+	}
 	u, err := url.Parse(server)
 	if err != nil {
 		return fmt.Errorf("cluster %s: address of its API server: %w", cluster, err)
 	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	ip := net.ParseIP(host)
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
 		return fmt.Errorf("cluster %s: other clusters cannot reach its API server at %s; say where they can: spec.clusters[%s].server", cluster, server, cluster)
 	}
 	return nil

@@ -5,11 +5,12 @@ package seal
 
 import (
 	"context"
-
+	"encoding/base64"
 	"fmt"
 	"io"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -20,8 +21,8 @@ import (
 	"isthmus.dev/isthmus/internal/trust"
 )
 
-// Sealers make the content of every kind of sealed object. conns must hold the home cluster for intermediates and
-// the cluster that a remote secret is about; random must be fit for cryptography.
+// Sealers make the content of every kind of sealed object. conns must hold the home cluster for the root and for
+// intermediates, and the cluster that a remote secret is about; random must be fit for cryptography.
 func Sealers(m mesh.Mesh, conns map[string]*cluster.Conn, now func() time.Time, random io.Reader) map[object.SealKind]apply.Sealer {
 	s := sealer{mesh: m, conns: conns, now: now, random: random}
 	return map[object.SealKind]apply.Sealer{
@@ -38,9 +39,19 @@ type sealer struct {
 	random io.Reader
 }
 
-func (s sealer) root(_ context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
-	data, err := trust.NewRoot(s.mesh.Name, s.mesh.Trust.RootTTL, s.now(), s.random)
-	if err != nil {
+// root makes a root, unless there is by now one that can sign: a plan that says otherwise is out of date, and to
+// replace that root would take the ground from under whatever it has signed since.
+func (s sealer) root(ctx context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
+	home := s.mesh.Home().Name
+	data, err := s.rootData(ctx, home)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	if root, broken := trust.ParseRoot(data); broken == nil && root.Cert.NotAfter.After(s.now()) {
+		return nil, fmt.Errorf("cluster %s: Secret %s/%s holds a root that can sign, made since the plan was: it is not replaced; run isthmus apply again",
+			home, object.SystemNamespace, trust.RootSecret)
+	}
+	if data, err = trust.NewRoot(s.mesh.Name, s.mesh.Trust.RootTTL, s.now(), s.random); err != nil {
 		return nil, err
 	}
 	return withData(o.Body, nil, data), nil
@@ -49,6 +60,22 @@ func (s sealer) root(_ context.Context, _ string, o object.Object) (*unstructure
 // intermediate reads the root where it lives and signs with it.
 func (s sealer) intermediate(ctx context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
 	home := s.mesh.Home().Name
+	data, err := s.rootData(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: Secret %s/%s: %w", home, object.SystemNamespace, trust.RootSecret, err)
+	}
+	data, err = trust.NewIntermediate(s.mesh.Name, o.Sealed.About, root, s.mesh.Trust.IntermediateTTL, s.now(), s.random)
+	if err != nil {
+		return nil, err
+	}
+	return withData(o.Body, nil, data), nil
+}
+
+func (s sealer) rootData(ctx context.Context, home string) (map[string][]byte, error) {
 	conn := s.conns[home]
 	if conn == nil {
 		return nil, fmt.Errorf("no connection to cluster %s, which keeps the root", home)
@@ -57,13 +84,26 @@ func (s sealer) intermediate(ctx context.Context, _ string, o object.Object) (*u
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: read the root: %w", home, err)
 	}
-	root, err := trust.ParseRoot(secret.Data)
-	if err != nil {
-		return nil, fmt.Errorf("cluster %s: Secret %s/%s: %w", home, object.SystemNamespace, trust.RootSecret, err)
+	return secret.Data, nil
+}
+
+// withData is a copy of a Secret with data and annotations put in.
+func withData(body *unstructured.Unstructured, annotations map[string]string, data map[string][]byte) *unstructured.Unstructured {
+	out := body.DeepCopy()
+	if len(annotations) > 0 {
+		notes := out.GetAnnotations()
+		if notes == nil {
+			notes = map[string]string{}
+		}
+		for k, v := range annotations {
+			notes[k] = v
+		}
+		out.SetAnnotations(notes)
 	}
-	data, err := trust.NewIntermediate(s.mesh.Name, o.Sealed.About, root, s.mesh.Trust.IntermediateTTL, s.now(), s.random)
-	if err != nil {
-		return nil, err
+	encoded := map[string]any{}
+	for k, v := range data {
+		encoded[k] = base64.StdEncoding.EncodeToString(v)
 	}
-	return withData(o.Body, nil, data), nil
+	out.Object["data"] = encoded
+	return out
 }
