@@ -39,7 +39,9 @@ func Down(ctx context.Context, name, dir string) error {
 		if err := os.Remove(kubeconfig); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove kubeconfig: %w", err)
 		}
-		_ = os.Remove(filepath.Dir(kubeconfig)) // the lab's own folder, if nobody put anything else into it
+		// The folders that Up made for it, unless there is something else in them.
+		for dir := filepath.Dir(kubeconfig); isOurs(dir, name) && os.Remove(dir) == nil; dir = filepath.Dir(dir) {
+		}
 	}
 	_ = os.Remove(filepath.Dir(t.Dirs[0]))
 	if _, err := os.Stat(registry.Root); errors.Is(err, fs.ErrNotExist) {
@@ -53,6 +55,12 @@ func Down(ctx context.Context, name, dir string) error {
 		removeDirs(r)
 		return restoreSysctls(r)
 	})
+}
+
+// isOurs tells whether dir is one of ~/.isthmus/lab/NAME and the two above it.
+func isOurs(dir, name string) bool {
+	base, up := filepath.Base(dir), filepath.Base(filepath.Dir(dir))
+	return base == ".isthmus" || base == "lab" && up == ".isthmus" || base == name && up == "lab"
 }
 
 // Leftovers lists what is on the machine of the lab called name: everything while it runs, nothing after Down. dir is

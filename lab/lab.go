@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isthmus.dev/isthmus/lab/config"
 	"isthmus.dev/isthmus/lab/layout"
@@ -62,7 +63,11 @@ func Open(name string) (*Lab, error) {
 	}
 	l, err := load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Problem: fmt.Sprintf("there is no lab %q on this machine", name), Do: "isthmus-lab up" + flag(name), Err: ErrNotFound}
+		do := "isthmus-lab up" + flag(name) + " starts it"
+		if names := record.Names(); len(names) > 0 {
+			do += "; there are " + strings.Join(names, ", ")
+		}
+		return nil, &Error{Problem: fmt.Sprintf("there is no lab %q on this machine", name), Do: do, Err: ErrNotFound}
 	}
 	if err != nil {
 		return nil, err

@@ -25,6 +25,18 @@ func Supervise(ctx context.Context, dir string, now func() time.Time, log *slog.
 	return supervise.Run(ctx, l, now, log)
 }
 
+// SuperviseIfAsked makes any program that calls it first thing fit to be Options.Executable: started as a supervisor, it
+// is one, and does not return before its end. Tests call it in TestMain.
+func SuperviseIfAsked(ctx context.Context) (bool, error) {
+	if len(os.Args) != 3 || os.Args[1] != superviseCommand {
+		return false, nil
+	}
+	return true, Supervise(ctx, os.Args[2], time.Now, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+}
+
+// superviseCommand is what Up calls the program with, and the lab's folder.
+const superviseCommand = "supervise"
+
 // SupervisorLog is where the lab's supervisor writes.
 func (l *Lab) SupervisorLog() string { return filepath.Join(l.Dir, "supervisor.log") }
 

@@ -153,11 +153,48 @@ func sysctlPath(key string) string {
 	return filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
 }
 
-// freeBytes is the space left for the files of dir.
-func freeBytes(dir string) (uint64, error) {
+// roomPerNode is what a cluster or node writes within its first hour: etcd sets 128 MiB aside at once.
+const roomPerNode = 256 << 20
+
+// checkRoom refuses a disk that is too full for so many nodes. dir need not exist yet.
+func checkRoom(dir string, nodes int) error {
+	for filepath.Dir(dir) != dir {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
+		return fmt.Errorf("look at the disk of %s: %w", dir, err)
 	}
-	return st.Bavail * uint64(st.Bsize), nil
+	free, need := st.Bavail*uint64(st.Bsize), uint64(nodes)*roomPerNode
+	if free < need {
+		return &Error{
+			Problem: fmt.Sprintf("no disk space: %s has %d MiB left, and %d nodes need %d MiB", dir, free>>20, nodes, need>>20),
+			Do:      "make room, or put the lab elsewhere with --dir",
+		}
+	}
+	return nil
+}
+
+// maxSocket is the longest path of a Unix socket (unix(7)); kubelet makes one of socketTail below its folder.
+const (
+	maxSocket  = 107
+	socketTail = len("/pod-resources/kubelet.sock") + len(".4294967295")
+)
+
+// checkPaths refuses a folder so deep that sockets in it could not be reached.
+func checkPaths(l layout.Lab) error {
+	for _, c := range l.Clusters {
+		for _, n := range c.Nodes {
+			if over := len(n.Path("kubelet")) + socketTail - maxSocket; over > 0 {
+				return &Error{
+					Problem: fmt.Sprintf("the folder %s is %d characters too long for the sockets in it", l.Dir, over),
+					Do:      "choose a shorter one with --dir",
+				}
+			}
+		}
+	}
+	return nil
 }

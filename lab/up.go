@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"isthmus.dev/isthmus/lab/pki"
 	"isthmus.dev/isthmus/lab/registry"
 	"isthmus.dev/isthmus/lab/seed"
+	"isthmus.dev/isthmus/lab/wire"
 )
 
 // Options are what Up needs beside the document.
@@ -118,15 +120,22 @@ func place(c Config, programs layout.Programs) (*Lab, error) {
 		if !existed {
 			old.Slot = -1
 		}
-		used, err := routed()
+		used, err := inUse()
 		if err != nil {
 			return err
+		}
+		if existed && wire.Alive(old.SwitchNS()) {
+			// What is in use there is this lab, which the record has forgotten.
+			used = slices.DeleteFunc(used, old.Subnet().Overlaps)
 		}
 		slot, err := r.Claim(c.Name, dir, old.Slot, used)
 		if err != nil {
 			return err
 		}
 		l.Lab = layout.New(c, layout.Place{Slot: slot, Dir: dir, Run: registry.Run(c.Name), Kubeconfig: kubeconfig, Programs: programs})
+		if err := errors.Join(checkPaths(l.Lab), checkRoom(dir, len(l.nodes()))); err != nil {
+			return err
+		}
 		if existed {
 			if err := compatible(old, l.Lab); err != nil {
 				return err
@@ -145,20 +154,25 @@ func place(c Config, programs layout.Programs) (*Lab, error) {
 
 // compatible refuses to turn a lab into another: what exists of old must be the same in l.
 func compatible(old, l layout.Lab) error {
-	for i, c := range old.Clusters {
-		if i < len(l.Clusters) && reflect.DeepEqual(c, l.Clusters[i]) {
-			continue
-		}
+	other := func(why string) error {
 		return &Error{
-			Problem: fmt.Sprintf("lab %q exists and is another one: its cluster %s differs from what is asked for", l.Name, c.Name),
-			Do:      "take it down first: isthmus-lab down" + flag(l.Name) + ", or choose another name with --name",
+			Problem: fmt.Sprintf("lab %q exists and is another one: %s", l.Name, why),
+			Do:      "take it down first: isthmus-lab down" + flag(l.Name) + "; or choose another name with --name; or give no flags and go on with it",
+		}
+	}
+	if len(old.Clusters) > len(l.Clusters) {
+		return other(fmt.Sprintf("it has %d clusters, and %d are asked for", len(old.Clusters), len(l.Clusters)))
+	}
+	for i, c := range old.Clusters {
+		if !reflect.DeepEqual(c, l.Clusters[i]) {
+			return other("its cluster " + c.Name + " differs from what is asked for")
 		}
 	}
 	return nil
 }
 
-// routed lists the address ranges that the machine uses.
-func routed() ([]netip.Prefix, error) {
+// inUse lists the address ranges that the machine uses, and those of slots whose link is there.
+func inUse() ([]netip.Prefix, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
 	if err != nil {
 		return nil, fmt.Errorf("list the machine's routes: %w", err)
@@ -174,7 +188,21 @@ func routed() ([]netip.Prefix, error) {
 			list = append(list, netip.PrefixFrom(ip, ones))
 		}
 	}
+	for slot := range layout.Slots {
+		if _, err := os.Stat("/sys/class/net/" + layout.HostLink(slot)); err == nil {
+			list = append(list, layout.Lab{Slot: slot}.Subnet())
+		}
+	}
 	return list, nil
+}
+
+// nodes are all nodes of the lab, also those of hollow clusters.
+func (l *Lab) nodes() []layout.Node {
+	var list []layout.Node
+	for _, c := range l.Clusters {
+		list = append(list, c.Nodes...)
+	}
+	return list
 }
 
 func kubeconfigPath(c Config) (string, error) {
@@ -203,10 +231,10 @@ func (l *Lab) kubeconfig(now time.Time) error {
 // supervise starts the lab's supervisor unless it runs.
 func (l *Lab) supervise(ctx context.Context, executable string) error {
 	if s, err := l.client().Status(ctx); err == nil {
-		if len(s.Clusters) == len(l.Clusters) {
+		if s.Layout == l.Digest() {
 			return nil
 		}
-		// It knows fewer clusters than there are now. It leaves the programs running and the next one takes them over.
+		// It knows fewer clusters than there are now, or other distances or programs. It leaves the programs running and the next one takes them over.
 		if err := l.client().Leave(ctx); err != nil {
 			return fmt.Errorf("replace the supervisor: %w", err)
 		}
@@ -222,7 +250,7 @@ func (l *Lab) supervise(ctx context.Context, executable string) error {
 		return fmt.Errorf("open the supervisor's log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(executable, "supervise", l.Dir)
+	cmd := exec.Command(executable, superviseCommand, l.Dir)
 	cmd.Env = append(os.Environ(), layout.Mark(l.Name))
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log

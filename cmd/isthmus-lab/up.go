@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,10 @@ func (e *env) up(c *cobra.Command, f upFlags) error {
 	doc, err := f.config(e, c.Flags().Changed("name"))
 	if err != nil {
 		return err
+	}
+	shaped := slices.ContainsFunc([]string{"file", "clusters", "nodes", "network", "hollow"}, c.Flags().Changed)
+	if old, err := lab.Open(e.name); err == nil && !shaped {
+		doc = old.Document // go on with what there is
 	}
 	if f.dir != "" {
 		doc.Dir = f.dir

@@ -73,6 +73,18 @@ type Link struct {
 // IsZero tells whether the link changes nothing.
 func (l Link) IsZero() bool { return l.Latency.Duration == 0 && l.Jitter.Duration == 0 && l.Loss == 0 }
 
+// String is the link for people: "east ↔ west: 40ms ± 5ms, 1 % lost".
+func (l Link) String() string {
+	s := l.From + " ↔ " + l.To + ": " + l.Latency.Duration.String()
+	if l.Jitter.Duration != 0 {
+		s += " ± " + l.Jitter.Duration.String()
+	}
+	if l.Loss != 0 {
+		s += fmt.Sprintf(", %g %% lost", l.Loss)
+	}
+	return s
+}
+
 // Joins tells whether the link is between a and b, in either order.
 func (l Link) Joins(a, b string) bool { return l.From == a && l.To == b || l.From == b && l.To == a }
 

@@ -12,6 +12,8 @@
 package layout
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -36,6 +38,7 @@ var (
 // A Lab is a laid out lab: what its document says, made concrete for this machine.
 type Lab struct {
 	Name       string        `json:"name"`
+	Document   config.Config `json:"document"`
 	Slot       int           `json:"slot"`
 	Dir        string        `json:"dir"` // files that may be large: data, logs, certificates
 	Run        string        `json:"run"` // sockets and state: short paths
@@ -93,7 +96,7 @@ type Place struct {
 
 // New lays out c, which must be defaulted and valid, at p.
 func New(c config.Config, p Place) Lab {
-	l := Lab{Name: c.Name, Slot: p.Slot, Dir: p.Dir, Run: p.Run, Kubeconfig: p.Kubeconfig, Programs: p.Programs, Links: c.Links}
+	l := Lab{Name: c.Name, Document: c, Slot: p.Slot, Dir: p.Dir, Run: p.Run, Kubeconfig: p.Kubeconfig, Programs: p.Programs, Links: c.Links}
 	for i, k := range c.Clusters {
 		l.Clusters = append(l.Clusters, l.cluster(i, k))
 	}
@@ -156,6 +159,15 @@ func StateFile(dir string) string { return filepath.Join(dir, "lab.json") }
 
 // Socket is where the lab's supervisor listens.
 func (l Lab) Socket() string { return filepath.Join(l.Run, "supervisor.sock") }
+
+// Digest is the same for two layouts if they are.
+func (l Lab) Digest() string {
+	data, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // plain values
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(data))
+}
 
 // Cluster returns the cluster called name.
 func (l Lab) Cluster(name string) (Cluster, bool) {

@@ -76,7 +76,7 @@ func beginLink(_ context.Context, s *Supervisor, f *Fault, all []Fault) error {
 		return err
 	}
 	f.Cluster = f.Link.From
-	f.Seen = fmt.Sprintf("%s ↔ %s: latency %s ± %s, loss %g %%", f.Link.From, f.Link.To, f.Link.Latency.Duration, f.Link.Jitter.Duration, f.Link.Loss)
+	f.Seen = f.Link.String()
 	return s.wan.Set(distances(s.lab.Links, all))
 }
 

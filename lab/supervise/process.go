@@ -95,7 +95,7 @@ func (p *process) run(ctx context.Context) {
 		p.update(func(r *Record) {
 			r.PID, r.StartTime, r.State, r.Since, r.LastEnd = 0, 0, Failed, p.clock(), end.Error()
 			if p.hold {
-				r.State = Stopped
+				r.State, r.LastEnd = Stopped, "stopped by a fault"
 			} else {
 				r.Restarts++
 			}

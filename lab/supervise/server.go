@@ -83,7 +83,7 @@ func (s *Supervisor) halt() {
 
 func (s *Supervisor) status() Status {
 	st := Status{
-		Lab: s.lab.Name, Dir: s.lab.Dir, Kubeconfig: s.lab.Kubeconfig, PID: os.Getpid(), Since: s.began,
+		Lab: s.lab.Name, Dir: s.lab.Dir, Kubeconfig: s.lab.Kubeconfig, Layout: s.lab.Digest(), PID: os.Getpid(), Since: s.began,
 		Ready: true, Clusters: []ClusterStatus{}, Faults: s.faults.all(),
 	}
 	for _, c := range s.clusters {
@@ -104,8 +104,10 @@ func (c *cluster) status() ClusterStatus {
 	}
 	c.mu.Unlock()
 	cs.Ready = cs.Doing == ""
+	answers := false
 	for _, p := range c.processes {
 		r := p.snapshot()
+		answers = answers || p.Name == "kube-apiserver" && r.State == Ready
 		k := ComponentStatus{Name: p.Name, Node: p.NodeName(), Memory: residentBytes(r.PID), Log: p.Instance.Log(), Record: r}
 		cs.Ready = cs.Ready && r.State == Ready
 		cs.Memory += k.Memory
@@ -116,7 +118,7 @@ func (c *cluster) status() ClusterStatus {
 		return cs
 	}
 	for _, n := range c.Nodes {
-		ns := NodeStatus{Name: n.Name, Address: n.Address.String(), Region: n.Region, Zone: n.Zone, Pods: n.Pods.String(), Ready: c.nodeReady(n.Name)}
+		ns := NodeStatus{Name: n.Name, Address: n.Address.String(), Region: n.Region, Zone: n.Zone, Pods: n.Pods.String(), Ready: answers && c.nodeReady(n.Name)}
 		cs.Ready = cs.Ready && ns.Ready
 		cs.Nodes = append(cs.Nodes, ns)
 	}

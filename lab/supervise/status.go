@@ -4,11 +4,13 @@ import "time"
 
 // Status is what the supervisor knows of its lab. Field names are stable: this is what status -o json prints.
 type Status struct {
-	Lab        string    `json:"lab"`
-	Dir        string    `json:"dir"`
-	Kubeconfig string    `json:"kubeconfig"`
-	PID        int       `json:"supervisorPID"`
-	Since      time.Time `json:"supervisorSince"`
+	Lab        string `json:"lab"`
+	Dir        string `json:"dir"`
+	Kubeconfig string `json:"kubeconfig"`
+	// Layout is Digest of what the supervisor works with.
+	Layout string    `json:"layout"`
+	PID    int       `json:"supervisorPID"`
+	Since  time.Time `json:"supervisorSince"`
 	// Ready: every cluster is.
 	Ready    bool            `json:"ready"`
 	Memory   int64           `json:"memoryBytes"` // resident, of all components; workloads are not in it

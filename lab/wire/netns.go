@@ -23,7 +23,7 @@ func Path(name string) string { return filepath.Join(netnsDir, name) }
 
 // EnsureNS makes the network namespace called name unless it is there.
 func EnsureNS(name string) error {
-	if alive(name) {
+	if Alive(name) {
 		return nil
 	}
 	// A file without a namespace on it is what a crash between the two steps leaves.
@@ -51,7 +51,8 @@ func DeleteNS(name string) error {
 	return nil
 }
 
-func alive(name string) bool {
+// Alive tells whether the network namespace called name is there.
+func Alive(name string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(Path(name), &st) == nil && st.Type == unix.NSFS_MAGIC
 }
