@@ -29,6 +29,7 @@ var world struct {
 	bin        string // folder of isthmus and isthmus-lab, built from this tree
 	lab        *lab.Lab
 	kubeconfig string
+	archive    string // probeImage as a file
 }
 
 // probeImage is what verify's workloads run here.
@@ -73,11 +74,11 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	world.kubeconfig = world.lab.Kubeconfig
-	archive := filepath.Join(world.bin, "isthmus.tar")
-	if out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), "image", "--output", archive, "--tag", probeImage).CombinedOutput(); err != nil {
+	world.archive = filepath.Join(world.bin, "isthmus.tar")
+	if out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), "image", "--output", world.archive, "--tag", probeImage).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("isthmus image: %w: %s", err, out)
 	}
-	if err := world.lab.LoadImage(ctx, archive); err != nil {
+	if err := world.lab.LoadImage(ctx, world.archive); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil

@@ -1,0 +1,76 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"isthmus.dev/isthmus/lab"
+)
+
+// BenchmarkFirstMesh measures two fresh clusters to a proved mesh, Isthmus against the documented istioctl steps, one
+// after the other on clusters of the same kind in one run. Isthmus' side ends with the whole matrix proved; the other
+// with its one call answered. The ratio is what counts; aim: 0.5 or less.
+func BenchmarkFirstMesh(b *testing.B) {
+	for range b.N {
+		byPages := fresh(b, func(ctx context.Context) {
+			documented{t: b, dir: b.TempDir(), clusters: []string{"east", "west"}}.run(ctx)
+		})
+		var peak int64
+		var verified time.Duration
+		doc := document(b, "east", "west")
+		byIsthmus := fresh(b, func(context.Context) {
+			apply := must(b, doc, "apply", "-f", "-")
+			proof := must(b, doc, "verify", "-f", "-")
+			peak, verified = max(apply.peak, proof.peak), proof.took
+		})
+		b.ReportMetric(byPages.Seconds(), "documented-s")
+		b.ReportMetric(byIsthmus.Seconds(), "isthmus-s")
+		b.ReportMetric(verified.Seconds(), "of-which-verify-s")
+		b.ReportMetric(byIsthmus.Seconds()/byPages.Seconds(), "ratio")
+		b.ReportMetric(float64(peak)/(1<<20), "isthmus-peak-MiB")
+	}
+}
+
+// fresh times do on a lab of two clusters that nothing was done to, and takes the lab down again.
+func fresh(b *testing.B, do func(context.Context)) time.Duration {
+	b.Helper()
+	const name = "bench"
+	shared, kubeconfig := world.lab, world.kubeconfig
+	defer func() {
+		world.lab, world.kubeconfig = shared, kubeconfig
+		if err := lab.Down(context.WithoutCancel(b.Context()), name, ""); err != nil {
+			b.Error(err)
+		}
+	}()
+	l, err := up(b.Context(), lab.Config{Name: name, Clusters: []lab.Cluster{{Name: "east"}, {Name: "west"}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := l.LoadImage(b.Context(), world.archive); err != nil {
+		b.Fatal(err)
+	}
+	world.lab, world.kubeconfig = l, l.Kubeconfig
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	defer cancel()
+	start := time.Now()
+	do(ctx)
+	return time.Since(start)
+}
+
+// BenchmarkHelp measures what a person waits for --help, against istioctl's.
+func BenchmarkHelp(b *testing.B) {
+	d := documented{t: b, dir: b.TempDir()}
+	var ours, theirs time.Duration
+	for b.Loop() {
+		ours += must(b, "", "--help").took
+		start := time.Now()
+		d.out(b.Context(), "", "istioctl", "--help")
+		theirs += time.Since(start)
+	}
+	b.ReportMetric(ours.Seconds()*1000/float64(b.N), "isthmus-ms")
+	b.ReportMetric(theirs.Seconds()*1000/float64(b.N), "istioctl-ms")
+	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
+}

@@ -1,0 +1,161 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"isthmus.dev/isthmus/internal/trust"
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/lab"
+)
+
+// A breakage is something done to the mesh, and what verify has to say of it.
+type breakage struct {
+	name string
+	do   func(t *testing.T, doc string)
+	mend func(t *testing.T, doc string)
+	// code is the reason that must be given for subject, and the first one.
+	code, subject string
+}
+
+var breakages = []breakage{
+	{
+		name:    "the gateway of west is scaled to 0",
+		do:      func(t *testing.T, _ string) { scaleGateway(t, 0) },
+		mend:    func(t *testing.T, _ string) { scaleGateway(t, 1) },
+		code:    "gateway-not-ready",
+		subject: "east → west",
+	},
+	{
+		name: "east loses its remote secret for west",
+		do: func(t *testing.T, _ string) {
+			kubectl(t, "east", "-n", "istio-system", "delete", "secret", "istio-remote-secret-west")
+		},
+		mend:    reapply,
+		code:    "remote-secret-missing",
+		subject: "east → west",
+	},
+	{
+		name:    "west is given another root",
+		do:      func(t *testing.T, _ string) { giveAnotherRoot(t, "west") },
+		mend:    func(t *testing.T, doc string) { reapply(t, doc); restartIstiod(t, "west") },
+		code:    "other-root",
+		subject: "east → west",
+	},
+	{
+		name: "the API server of west is stopped",
+		do: func(t *testing.T, _ string) {
+			if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		mend: func(t *testing.T, _ string) {
+			if _, err := world.lab.Mend(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
+				out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
+				return err == nil, out
+			})
+		},
+		code:    "target-away",
+		subject: "east → west",
+	},
+	{
+		name: "west takes plain text",
+		do: func(t *testing.T, _ string) {
+			kubectl(t, "west", "-n", "istio-system", "patch", "peerauthentication", "default", "--type", "merge", "-p", `{"spec":{"mtls":{"mode":"DISABLE"}}}`)
+		},
+		mend:    reapply,
+		code:    "mtls-off",
+		subject: "west",
+	},
+}
+
+// faults breaks the mesh in every way of the table, looks at what verify says, mends it, and sees it proved again.
+func faults(t *testing.T, doc string) {
+	for _, b := range breakages {
+		t.Run(b.name, func(t *testing.T) {
+			b.do(t, doc)
+			r := isthmus(t, doc, "verify", "-f", "-", "-o", "json")
+			b.mend(t, doc)
+			if r.code != 4 {
+				t.Errorf("exit %d, want 4\n%s\n%s", r.code, r.out, r.err)
+			}
+			var proof verify.Proof
+			if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
+				t.Fatalf("%v\n%s", err, r.out)
+			}
+			if proof.Passed {
+				t.Error("the proof says that it passed")
+			}
+			if !names(proof, b.code, b.subject) {
+				t.Errorf("no failure gives %s as the reason for %q:\n%s", b.code, b.subject, said(proof))
+			}
+			t.Logf("said: %s", said(proof))
+			proved(t, doc, 6)
+		})
+	}
+}
+
+// names tells whether a failure with that reason is about the subject.
+func names(p verify.Proof, code, subject string) bool {
+	return slices.ContainsFunc(p.Failures, func(f verify.Failure) bool {
+		return f.Reason.Code == code && f.Reason.Text != "" && f.Reason.Next != "" &&
+			slices.ContainsFunc(f.Subjects, func(s string) bool { return strings.Contains(s, subject) })
+	})
+}
+
+func said(p verify.Proof) string {
+	var b strings.Builder
+	for _, f := range p.Failures {
+		fmt.Fprintf(&b, "%s: %s: %s → %s\n", strings.Join(f.Subjects, ", "), f.Reason.Code, f.Reason.Text, f.Reason.Next)
+	}
+	return b.String()
+}
+
+func reapply(t *testing.T, doc string) { must(t, doc, "apply", "-f", "-") }
+
+func scaleGateway(t *testing.T, replicas int) {
+	kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-eastwestgateway", fmt.Sprintf("--replicas=%d", replicas))
+	eventually(t, time.Minute, fmt.Sprintf("west's gateway has %d pods", replicas), func() (bool, string) {
+		out := kubectl(t, "west", "-n", "istio-system", "get", "deployment", "istio-eastwestgateway", "-o", "jsonpath={.status.readyReplicas}")
+		return out == fmt.Sprint(replicas) || replicas == 0 && out == "", out
+	})
+}
+
+// giveAnotherRoot writes a cacerts of a root that the mesh does not know, as a person would who follows the wrong page.
+func giveAnotherRoot(t *testing.T, cluster string) {
+	now := time.Now()
+	data, err := trust.NewRoot("another", time.Hour, now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := trust.NewIntermediate("another", cluster, root, time.Hour, now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := json.Marshal(map[string]any{"data": ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, cluster, "-n", "istio-system", "patch", "secret", "cacerts", "--type", "merge", "-p", string(patch))
+	restartIstiod(t, cluster)
+}
+
+// restartIstiod makes istiod read its certificates now; by itself it does when the volume changes, a minute later.
+func restartIstiod(t *testing.T, cluster string) {
+	kubectl(t, cluster, "-n", "istio-system", "rollout", "restart", "deployment", "istiod")
+	kubectl(t, cluster, "-n", "istio-system", "rollout", "status", "deployment", "istiod", "--timeout=90s")
+}
