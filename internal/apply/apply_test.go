@@ -89,19 +89,26 @@ func (b *bench) seal(_ context.Context, _ string, o object.Object) (*unstructure
 	return o.Body, unstructured.SetNestedField(o.Body.Object, fmt.Sprintf("%s %d", canary, b.sealN), "stringData", "key")
 }
 
-func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error) {
-	conns := map[string]*cluster.Conn{}
+func (b *bench) conns() map[string]*cluster.Conn {
+	all := map[string]*cluster.Conn{}
 	for _, c := range b.mesh.Clusters {
 		conn, err := b.dialer()(c)
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		defer conn.Close()
-		conns[c.Name] = conn
+		all[c.Name] = conn
 	}
-	a := apply.Applier{Conns: conns, RetryFor: 20 * time.Second, ReadyFor: 20 * time.Second, Sealers: map[object.SealKind]apply.Sealer{
+	return all
+}
+
+func (b *bench) sealers() map[object.SealKind]apply.Sealer {
+	return map[object.SealKind]apply.Sealer{
 		object.SealRoot: b.seal, object.SealIntermediate: b.seal, object.SealRemoteSecret: b.seal,
-	}}
+	}
+}
+
+func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error) {
+	a := apply.Applier{Conns: b.conns(), Sealers: b.sealers(), RetryFor: 20 * time.Second, ReadyFor: 20 * time.Second}
 	return a.Apply(ctx, p, func(e apply.Event) { fmt.Fprintf(&b.all, "%+v\n", e) })
 }
 

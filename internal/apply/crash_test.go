@@ -104,12 +104,8 @@ func (b *bench) listed(refs map[string][]object.Ref) {
 func TestACrashAtEveryWriteConverges(t *testing.T) {
 	needClusters(t)
 	for _, edited := range []bool{false, true} {
-		for _, after := range []bool{false, true} {
-			for n := 1; ; n++ {
-				if !crashOnce(t, n, edited, after) {
-					break
-				}
-			}
+		// Every other write is lost before it is sent, the others after they were done.
+		for n := 1; crashOnce(t, n, edited, n%2 == 0); n++ {
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"isthmus.dev/isthmus/internal/apply/apitest"
+	"isthmus.dev/isthmus/internal/facts/apitest"
 )
 
 // clusters are the API servers that all tests of this package share; each test works in namespaces of its own.

@@ -27,7 +27,7 @@ func waves(in Input, pending map[string]string, all []Change) []Wave {
 		if s := sealedOf(c); s != nil && s.About != "" {
 			w = max(w, at[s.About])
 		}
-		if early && c.Cluster == in.Mesh.Home().Name && (c.Stage == StageSystem || c.Stage == StageInventory || c.Stage == StageRoot) {
+		if early != nil && c.Cluster == early.Cluster && comesWith(c, *early) {
 			w = 0
 		}
 		out[w].Changes = append(out[w].Changes, c)
@@ -82,16 +82,29 @@ func serves(c *facts.Cluster) bool {
 	return slices.ContainsFunc(c.Istiods, func(i facts.Istiod) bool { return i.Ready > 0 })
 }
 
-// earlyRoot tells that the root is made now and its cluster is not in the first wave: it is made there all the
-// same, since the first wave's intermediates are signed by it.
-func earlyRoot(in Input, at map[string]int, all []Change) bool {
+// earlyRoot is the root if it is made now and its cluster is not in the first wave: it is made there all the same,
+// since the first wave's intermediates are signed by it. nil if it has not to.
+func earlyRoot(in Input, at map[string]int, all []Change) *Change {
 	if len(in.Mesh.Clusters) == 0 || at[in.Mesh.Home().Name] == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(all, func(c Change) bool {
+		s := sealedOf(c)
+		return s != nil && s.Kind == object.SealRoot && c.Action != Unchanged && c.Cluster == in.Mesh.Home().Name
+	})
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
+// comesWith tells what is made with the root: its namespace, and the inventory that lists both, in its own.
+func comesWith(c, root Change) bool {
+	if c.Action == Delete {
 		return false
 	}
-	return slices.ContainsFunc(all, func(c Change) bool {
-		s := sealedOf(c)
-		return s != nil && s.Kind == object.SealRoot && c.Action != Unchanged
-	})
+	return c.Object == root.Object || c.Stage == StageSystem || c.Stage == StageInventory ||
+		c.Stage == StageNamespaces && c.Object.Name == root.Object.Namespace
 }
 
 func sealedOf(c Change) *object.Sealed {
