@@ -9,10 +9,10 @@ run() {
 	"$@"
 }
 run bin/isthmus-lab up
-KUBECONFIG=$(bin/isthmus-lab kubeconfig)
+KUBECONFIG=$(bin/isthmus-lab kubeconfig --path)
 export KUBECONFIG
-printf '\n$ bin/isthmus image --output - | bin/isthmus-lab load-image -\n'
-bin/isthmus image --output - | bin/isthmus-lab load-image -
+printf '\n$ bin/isthmus image -f %s --output - | bin/isthmus-lab load-image -\n' $doc
+bin/isthmus image -f $doc --output - | bin/isthmus-lab load-image -
 run bin/isthmus check -f $doc
 run bin/isthmus plan -f $doc
 run bin/isthmus apply -f $doc
