@@ -20,7 +20,7 @@ demo: programs packages ## two real clusters become one mesh, and real calls pro
 .PHONY: test
 test: packages ## every test: unit, script, and lab on real clusters
 	go test ./...
-	go test -tags lab -count 1 -timeout 60m -v ./lab/build ./test/lab
+	go test -tags lab -p 1 -count 1 -timeout 60m -v ./lab ./lab/build ./test/lab
 
 .PHONY: unit
 unit: ## only the tests that need no cluster
