@@ -195,8 +195,8 @@ func isReady(p corev1.Pod) bool {
 // brief says why istiod could not be asked.
 func brief(c mesh.Cluster, err error) string {
 	switch {
-	case apierrors.IsForbidden(err):
-		return "the caller may not (it takes list pods and create pods/exec)"
+	case apierrors.IsForbidden(err), strings.Contains(err.Error(), " is forbidden: "): // exec's error has no type
+		return "the caller may not (it takes list pods, and create pods/exec in the istiod's namespace)"
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
 		return "no answer in time"
 	}

@@ -60,6 +60,8 @@ type Cluster struct {
 	Intermediate *End `json:"intermediate,omitempty"`
 	// Credential is the first of its credentials for other clusters to end.
 	Credential *End `json:"credential,omitempty"`
+	// OwnRoot is its root where that is another than the mesh's.
+	OwnRoot *End `json:"ownRoot,omitempty"`
 	// Problems say what is wrong, in words for people; none means that it is well.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -115,12 +117,15 @@ func Make(m mesh.Mesh, seen facts.Snapshot, pages map[string]Pages) Report {
 	if len(m.Clusters) > 0 {
 		r.Istio = m.Clusters[0].Istio.Version
 	}
+	root := rootOf(m, seen)
+	if root != nil {
+		r.Root = &End{root.Subject, root.NotAfter}
+	}
 	for _, c := range m.Clusters {
-		x := clusterOf(m, c, seen, pages[c.Name])
+		x := clusterOf(m, c, seen, pages[c.Name], root)
 		r.Healthy = r.Healthy && x.Err == "" && len(x.Problems) == 0
 		r.Clusters = append(r.Clusters, x)
 	}
-	r.Root = rootOf(m, seen)
 	return r
 }
 
@@ -135,7 +140,7 @@ func (r Report) Answered() int {
 	return n
 }
 
-func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages) Cluster {
+func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages, root *facts.Certificate) Cluster {
 	f := seen.Clusters[c.Name]
 	switch {
 	case f == nil:
@@ -155,6 +160,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages) Cl
 	}
 	x.Intermediate = intermediateOf(f)
 	x.Credential = credentialOf(f)
+	x.OwnRoot = ownRoot(f, root)
 	x.Problems = problems(m, x, seen.Taken)
 	return x
 }
@@ -188,29 +194,55 @@ func credentialOf(f *facts.Cluster) *End {
 	return first
 }
 
-// rootOf is the first of the clusters' roots to end: the home cluster's own Secret, or what the others were given.
-func rootOf(m mesh.Mesh, seen facts.Snapshot) *End {
-	var first *End
+// rootOf is the mesh's root: what the home cluster keeps, or else what the first cluster that has one was given.
+func rootOf(m mesh.Mesh, seen facts.Snapshot) *facts.Certificate {
 	for _, c := range m.Clusters {
 		f := seen.Clusters[c.Name]
 		if f == nil || f.Err != "" {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(f.Secrets)) {
-			s := f.Secrets[name]
-			if name != cacerts && s.Namespace != object.SystemNamespace {
-				continue
-			}
-			for _, key := range slices.Sorted(maps.Keys(s.Certificates)) {
-				for _, x := range s.Certificates[key] {
-					if x.IsCA && x.Subject == x.Issuer && (first == nil || x.NotAfter.Before(first.NotAfter)) {
-						first = &End{x.Subject, x.NotAfter}
-					}
+			if s := f.Secrets[name]; s.Namespace == object.SystemNamespace {
+				if root := selfSigned(s); root != nil {
+					return root
 				}
 			}
 		}
+		if s := f.Secrets[cacerts]; s != nil {
+			if root := selfSigned(s); root != nil {
+				return root
+			}
+		}
 	}
-	return first
+	return nil
+}
+
+// selfSigned is the first root in a Secret.
+func selfSigned(s *facts.Secret) *facts.Certificate {
+	for _, key := range slices.Sorted(maps.Keys(s.Certificates)) {
+		for _, x := range s.Certificates[key] {
+			if x.IsCA && x.Subject == x.Issuer {
+				return &x
+			}
+		}
+	}
+	return nil
+}
+
+// ownRoot is a cluster's root where it is another than the mesh's; nil where it knows that one.
+func ownRoot(f *facts.Cluster, root *facts.Certificate) *End {
+	s := f.Secrets[cacerts]
+	if s == nil || root == nil {
+		return nil
+	}
+	var other *End
+	for _, x := range s.Certificates["root-cert.pem"] {
+		if x.SPKI == root.SPKI {
+			return nil
+		}
+		other = &End{x.Subject, x.NotAfter}
+	}
+	return other
 }
 
 // problems says what is not as it should be in a cluster that answered.
@@ -231,10 +263,18 @@ func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
 	if n := x.Proxies.Total - x.Proxies.Synced; n > 0 {
 		say("%d of %d proxies out of step: %s", n, x.Proxies.Total, few(x.Proxies.Behind))
 	}
+	var missing []string
 	for _, r := range x.Remotes.Clusters {
-		if r.Status != Synced {
+		switch r.Status {
+		case Synced:
+		case Missing:
+			missing = append(missing, r.Name)
+		default:
 			say("%s", remoteProblem(r))
 		}
+	}
+	if len(missing) > 0 {
+		say("istiod knows nothing of %s: no remote secret, or not taken yet; isthmus apply", few(missing))
 	}
 	if m.MultiNetwork() && len(x.Gateways) == 0 {
 		say("no east-west gateway: other networks cannot call it; isthmus apply")
@@ -250,6 +290,9 @@ func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
 			say("gateway %s/%s has no address", g.Namespace, g.Name)
 		}
 	}
+	if x.OwnRoot != nil {
+		say("its root is %q, another than the mesh's: calls to and from other clusters fail; isthmus apply", x.OwnRoot.About)
+	}
 	for _, e := range []struct {
 		what string
 		end  *End
@@ -262,10 +305,7 @@ func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
 }
 
 func remoteProblem(r Remote) string {
-	switch r.Status {
-	case Missing:
-		return fmt.Sprintf("knows nothing of %s: no remote secret, or istiod has not taken it", r.Name)
-	case "timeout":
+	if r.Status == "timeout" {
 		return fmt.Sprintf("istiod waited for %s in vain (timeout): is its API server there, and its credential good?", r.Name)
 	}
 	return fmt.Sprintf("istiod has %s not in step: %s", r.Name, cmp.Or(r.Status, "?"))

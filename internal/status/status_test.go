@@ -144,7 +144,7 @@ func TestMake(t *testing.T) {
 			change: func(i *in) {
 				i.pages["west"].Clusters["istio-system/istiod-1"] = []RemoteStatus{{ID: "west", SyncStatus: "synced"}}
 			},
-			west: []string{"knows nothing of east: no remote secret, or istiod has not taken it"},
+			west: []string{"istiod knows nothing of east: no remote secret, or not taken yet; isthmus apply"},
 		},
 		{
 			reason: "istiod is reading the other cluster",
@@ -171,6 +171,22 @@ func TestMake(t *testing.T) {
 				g.Ready, g.Wanted, g.Addresses = 0, 0, nil
 			},
 			west: []string{"gateway istio-system/istio-eastwestgateway is scaled to 0", "gateway istio-system/istio-eastwestgateway has no address"},
+		},
+		{
+			reason: "a root of its own",
+			change: func(i *in) {
+				certs := i.seen.Clusters["west"].Secrets[cacerts].Certificates
+				certs["root-cert.pem"] = []facts.Certificate{{Subject: "CN=other", Issuer: "CN=other", IsCA: true, SPKI: "other"}}
+			},
+			west: []string{`its root is "CN=other", another than the mesh's: calls to and from other clusters fail; isthmus apply`},
+		},
+		{
+			reason: "two roots in the middle of a rotation",
+			change: func(i *in) {
+				certs := i.seen.Clusters["west"].Secrets[cacerts].Certificates
+				certs["root-cert.pem"] = append(certs["root-cert.pem"], facts.Certificate{Subject: "CN=new", Issuer: "CN=new", IsCA: true, SPKI: "new"})
+			},
+			healthy: true,
 		},
 		{
 			reason: "credentials that ended",

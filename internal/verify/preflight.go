@@ -6,11 +6,13 @@ import "slices"
 const (
 	idAnswers     = "CHK001"
 	idCredentials = "CHK002"
+	idRights      = "CHK006"
 	idClocks      = "CHK008"
 	idIstioOurs   = "CHK015"
 )
 
-// Needs of most checks: facts are there only where the API server answered and knew the caller.
+// Needs of most checks: facts are there only where the API server answered and knew the caller. Checks that
+// conclude from something missing need the rights too: what may not be read looks like what is not there.
 func answered(more ...string) []string { return append([]string{idAnswers, idCredentials}, more...) }
 
 // Preflight is what isthmus check asks, and apply before it writes. Ids are for ever: a new check gets the next
@@ -49,7 +51,7 @@ var accessChecks = []Check{
 		Fix:      "Upgrade the cluster, or set spec.istio.version to an Istio that supports it.",
 	},
 	{
-		ID: "CHK006", Severity: Error, Needs: answered(), Run: callerMay,
+		ID: idRights, Severity: Error, Needs: answered(), Run: callerMay,
 		Question: "May the caller do what apply will do?",
 		Why:      "An apply that is refused half way leaves a mesh half made. Every right is asked for before (SelfSubjectAccessReview).",
 		Fix:      "Use a context whose user is cluster-admin, or have the missing rights bound to a role of yours; kubectl auth can-i --list shows what you have.",
@@ -82,7 +84,7 @@ var accessChecks = []Check{
 
 var nodeChecks = []Check{
 	{
-		ID: "CHK011", Severity: Error, Needs: answered(), Run: nodesReady,
+		ID: "CHK011", Severity: Error, Needs: answered(idRights), Run: nodesReady,
 		Question: "Are the nodes Ready?",
 		Why:      "istiod and the gateways run on them. With none Ready, apply would wait until its time is over.",
 		Fix:      "kubectl describe node NAME: its conditions say what is missing (often the network plugin).",
@@ -127,7 +129,7 @@ var istioChecks = []Check{
 		Fix:      "See that no other tool (a Helm release of istio/base, a GitOps repository) applies them any more.",
 	},
 	{
-		ID: "CHK018", Severity: Error, Needs: answered(idIstioOurs), Run: webhooksAgree,
+		ID: "CHK018", Severity: Error, Needs: answered(idRights, idIstioOurs), Run: webhooksAgree,
 		Question: "Does every webhook call a control plane that is there, and one only?",
 		Why:      "A webhook left behind by an Istio that is gone refuses every pod that wants a sidecar, the gateways among them. Two for one revision inject twice, or the wrong one.",
 		Fix:      "Delete the webhook configuration that is left over; istioctl tag list shows those of revision tags.",
@@ -145,7 +147,7 @@ var istioChecks = []Check{
 		Fix:      "kubectl -n istio-system describe pods -l app=istiod, and its logs. Apply waits for it.",
 	},
 	{
-		ID: "CHK021", Severity: Warning, Needs: answered(), Run: revisionsExist,
+		ID: "CHK021", Severity: Warning, Needs: answered(idRights), Run: revisionsExist,
 		Question: "Does every namespace's revision have an istiod?",
 		Why:      "A namespace that asks for a revision which nobody serves gets pods without sidecars; with strict mutual TLS their calls are refused.",
 		Fix:      "Change the label istio.io/rev to a revision that is there; istioctl tag list and kubectl get mutatingwebhookconfigurations show them.",
@@ -196,7 +198,7 @@ var networkChecks = []Check{
 		Fix:      "Give the clusters networks of their own, or make one of them dual stack.",
 	},
 	{
-		ID: "CHK029", Severity: Error, Needs: answered(), Run: gatewayWillHaveAddress,
+		ID: "CHK029", Severity: Error, Needs: answered(idRights), Run: gatewayWillHaveAddress,
 		Question: "Will the east-west gateway get an address?",
 		Why:      "Other networks reach a cluster only by the address of its gateway. Without a load balancer the Service stays pending, and istiod leaves every endpoint behind it out (istio#49045).",
 		Fix:      "Install a load balancer (MetalLB, the cloud's controller), or set spec.gateways.eastWest.serviceType: NodePort with the annotation traffic.istio.io/nodeSelector.",
@@ -265,7 +267,7 @@ var trustChecks = []Check{
 		Fix:      "isthmus apply gives every cluster an intermediate of the mesh's root; take away authorities of others first.",
 	},
 	{
-		ID: "CHK045", Severity: Error, Needs: answered(), Run: rootIsKept,
+		ID: "CHK045", Severity: Error, Needs: answered(idRights), Run: rootIsKept,
 		Question: "Is the mesh's root where it is kept?",
 		Why:      "The root lives in the first cluster of the document, in a Secret of namespace isthmus-system. Without it no cluster can join and no intermediate be renewed; a new one would make new workloads refuse running ones.",
 		Fix:      "Put the Secret back from a backup, and keep one. If the order of spec.clusters was changed, put the cluster that keeps the root first again.",
@@ -302,5 +304,11 @@ var credentialChecks = []Check{
 		Question: "Is there one credential for each other cluster?",
 		Why:      "If two Secrets hold a kubeconfig for one cluster, istiod uses the one that it sees first and ignores the other (\"cluster has already been registered\"); after a restart it may be the other way round.",
 		Fix:      "Delete the Secret that isthmus did not make.",
+	},
+	{
+		ID: "CHK046", Severity: Warning, Needs: answered(idRights), Run: remotesAreThere,
+		Question: "Has every istiod a credential for every other cluster?",
+		Why:      "An istiod without it knows nothing of the services there: calls from its cluster never go to the other one, and nothing says so.",
+		Fix:      "isthmus apply makes it.",
 	},
 }

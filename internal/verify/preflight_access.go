@@ -56,7 +56,11 @@ func apiAnswers(in Input) []Finding {
 		if f.Err == "" || f.Cause == facts.CauseCredentials {
 			continue
 		}
-		out = append(out, Finding{Cluster: c.Name, Object: f.Server, Seen: "does not answer: " + plainErr(c, f), Do: noAnswerCure(c, f)})
+		seen := "does not answer: " + plainErr(c, f)
+		if f.Cause == facts.CauseContext {
+			seen = "cannot be asked: " + plainErr(c, f)
+		}
+		out = append(out, Finding{Cluster: c.Name, Object: f.Server, Seen: seen, Do: noAnswerCure(c, f)})
 	}
 	return out
 }
@@ -80,12 +84,20 @@ func credentialsAccepted(in Input) []Finding {
 	for _, c := range in.Mesh.Clusters {
 		if f := in.Now.Clusters[c.Name]; f != nil && f.Cause == facts.CauseCredentials {
 			out = append(out, Finding{
-				Cluster: c.Name, Object: f.Server, Seen: "answers, but does not accept the kubeconfig's credentials: " + plainErr(c, f),
+				Cluster: c.Name, Object: f.Server, Seen: "answers, but does not accept the kubeconfig's credentials: " + strings.TrimPrefix(afterTries(plainErr(c, f)), "it "),
 				Do: "log in again, or fetch the kubeconfig again. Try: " + kubectlOn(c, "auth whoami"),
 			})
 		}
 	}
 	return out
+}
+
+// afterTries leaves out how often which address was tried: "https://a:6443 (3 tries in 1 s): why" is "why".
+func afterTries(err string) string {
+	if _, why, found := strings.Cut(err, "): "); found && strings.HasPrefix(err, "http") {
+		return why
+	}
+	return err
 }
 
 func apiQuick(in Input) []Finding {

@@ -149,3 +149,28 @@ func remotesAreOnce(in Input) []Finding {
 	}
 	return out
 }
+
+// remotesAreThere asks it of meshes that exist only: where an istiod is still to come, apply brings both.
+func remotesAreThere(in Input) []Finding {
+	runs := func(m Member) bool {
+		return slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return ours(i, in.Mesh) })
+	}
+	known := map[[2]string]bool{}
+	for _, r := range remotes(in) {
+		known[[2]string{r.holder.Name, r.about}] = true
+	}
+	var out []Finding
+	for _, p := range in.Couples() {
+		for _, side := range [][2]Member{{p[0], p[1]}, {p[1], p[0]}} {
+			holder, about := side[0], side[1]
+			if known[[2]string{holder.Name, about.Name}] || !runs(holder) || !runs(about) {
+				continue
+			}
+			out = append(out, Finding{
+				Cluster: holder.Name, Other: about.Name, Object: "Secret " + istioNamespace + "/istio-remote-secret-" + about.Name,
+				Seen: fmt.Sprintf("has no credential for %s: it knows nothing of the services there", about.Name), Do: "isthmus apply",
+			})
+		}
+	}
+	return out
+}

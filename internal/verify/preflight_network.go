@@ -20,24 +20,31 @@ func networkAgrees(in Input) []Finding {
 	var out []Finding
 	for _, m := range in.Members() {
 		do := fmt.Sprintf("set spec.clusters[name=%s].network to what is there, or let apply change it: calls in flight between the networks may fail meanwhile", m.Name)
-		for _, ns := range m.Facts.Namespaces {
-			if have := ns.Labels[networkLabel]; ns.Name == istioNamespace && have != "" && have != m.Network {
-				out = append(out, Finding{
-					Cluster: m.Name, Object: "Namespace " + ns.Name,
-					Seen: fmt.Sprintf("namespace %s says network %q, the document %q", ns.Name, have, m.Network), Do: do,
-				})
-			}
-		}
-		for _, i := range m.Facts.Istiods {
-			if i.Network != "" && i.Network != m.Network {
-				out = append(out, Finding{
-					Cluster: m.Name, Object: "Deployment " + i.Namespace + "/" + i.Name,
-					Seen: fmt.Sprintf("istiod says network %q, the document %q", i.Network, m.Network), Do: do,
-				})
-			}
+		if f, differs := networkSaid(m); differs {
+			f.Cluster, f.Do = m.Name, do
+			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// networkSaid finds who in a cluster says another network than the document.
+func networkSaid(m Member) (f Finding, differs bool) {
+	for _, ns := range m.Facts.Namespaces {
+		if have := ns.Labels[networkLabel]; ns.Name == istioNamespace && have != "" && have != m.Network {
+			return Finding{
+				Object: "Namespace " + ns.Name, Seen: fmt.Sprintf("namespace %s says network %q, the document %q", ns.Name, have, m.Network),
+			}, true
+		}
+	}
+	for _, i := range m.Facts.Istiods {
+		if i.Network != "" && i.Network != m.Network {
+			return Finding{
+				Object: "Deployment " + i.Namespace + "/" + i.Name, Seen: fmt.Sprintf("istiod says network %q, the document %q", i.Network, m.Network),
+			}, true
+		}
+	}
+	return f, false
 }
 
 func podRanges(f *facts.Cluster) []netip.Prefix {

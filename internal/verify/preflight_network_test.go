@@ -20,6 +20,13 @@ var networkCases = []checkCase{
 		id: "CHK024", reason: "istiod says otherwise", change: func(in *Input) { westIstiod(in).Network = "old" },
 		want: []string{`warning west: istiod says network "old", the document "west"`},
 	},
+	{
+		id: "CHK024", reason: "both say otherwise: it is said once", change: func(in *Input) {
+			westIstiod(in).Network = "old"
+			west(in).Namespaces[1].Labels[networkLabel] = "old"
+		},
+		want: []string{`warning west: namespace istio-system says network "old", the document "west"`},
+	},
 	{id: "CHK025", reason: "one network, ranges apart", change: oneNetwork},
 	{
 		id: "CHK025", reason: "one network, one range", change: func(in *Input) {

@@ -196,13 +196,22 @@ var accessCases = []checkCase{
 		want: []string{"error west: was not asked"},
 	},
 	{
+		id: "CHK001", reason: "a context that is not there",
+		change: func(in *Input) {
+			west(in).Err, west(in).Cause = `cluster west: no context "west" in the kubeconfig; there are: east`, facts.CauseContext
+		},
+		want: []string{`error west: cannot be asked: no context "west" in the kubeconfig; there are: east`},
+	},
+	{
 		id: "CHK001", reason: "a 401 is an answer; CHK002 is about it",
 		change: func(in *Input) { west(in).Err, west(in).Cause = "Unauthorized", facts.CauseCredentials },
 	},
 	{
 		id: "CHK002", reason: "a token that has ended",
-		change: func(in *Input) { west(in).Err, west(in).Cause = "Unauthorized", facts.CauseCredentials },
-		want:   []string{"error west: answers, but does not accept the kubeconfig's credentials: Unauthorized"},
+		change: func(in *Input) {
+			west(in).Err, west(in).Cause = "https://198.18.0.12:6443 (1 try in 0s): it does not know the caller (401)", facts.CauseCredentials
+		},
+		want: []string{"error west: answers, but does not accept the kubeconfig's credentials: does not know the caller (401)"},
 	},
 	{id: "CHK002", reason: "both accept", want: nil},
 	{id: "CHK003", reason: "exactly 300 ms is quick enough", change: func(in *Input) { west(in).Latency = 300 * time.Millisecond }},

@@ -233,4 +233,15 @@ var credentialCases = []checkCase{
 		},
 		want: []string{"note west/west: a remote secret for the cluster that it is in: istiod ignores it"},
 	},
+	{id: "CHK046", reason: "both know each other", want: nil},
+	{
+		id: "CHK046", reason: "somebody deleted one", change: func(in *Input) { west(in).Secrets = nil },
+		want: []string{"warning west/east: has no credential for east: it knows nothing of the services there"},
+	},
+	{
+		id: "CHK046", reason: "a cluster that joins has none yet, and nobody has one for it", change: func(in *Input) {
+			west(in).Secrets, west(in).Istiods = nil, nil
+			in.Now.Clusters["east"].Secrets = nil
+		},
+	},
 }
