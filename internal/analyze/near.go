@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"isthmus.dev/isthmus/internal/edit"
 )
 
 // nearest are the names that somebody may have meant by name, nearest first: those within an edit distance of a
@@ -23,7 +25,7 @@ func nearest(name string, known []string) []string {
 		if far := len(name) - len(k); far > 2 || far < -2 || len(name) > maxName {
 			continue
 		}
-		d := distance(strings.ToLower(name), strings.ToLower(k))
+		d := edit.Distance(strings.ToLower(name), strings.ToLower(k))
 		if d <= slack(name, k) {
 			found = append(found, candidate{k, d})
 		}
@@ -54,7 +56,7 @@ func near(name string, known []string) (string, bool) {
 		return "", false
 	}
 	lower := strings.ToLower(name)
-	if len(all) > 1 && distance(lower, strings.ToLower(all[0])) == distance(lower, strings.ToLower(all[1])) {
+	if len(all) > 1 && edit.Distance(lower, strings.ToLower(all[0])) == edit.Distance(lower, strings.ToLower(all[1])) {
 		return "", false
 	}
 	return all[0], true
@@ -68,30 +70,4 @@ func sameButDigits(a, b string) bool {
 		return r
 	}
 	return strings.Map(drop, a) == strings.Map(drop, b)
-}
-
-// distance is the number of single letters to insert, take out, change or swap with their neighbour that turn a
-// into b (optimal string alignment).
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	before, last := make([]int, len(y)+1), make([]int, len(y)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range x {
-		row := make([]int, len(y)+1)
-		row[0] = i + 1
-		for j := range y {
-			change := last[j]
-			if x[i] != y[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && x[i] == y[j-1] && x[i-1] == y[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(y)]
 }
