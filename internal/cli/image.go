@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func newImage(e *env) *cobra.Command {
   isthmus image --output isthmus.tar --tag NAME:TAG          to a file, as docker save writes it
   isthmus image --output - --tag NAME:TAG | docker load      to standard output
 
-Then name it in the document: spec.verify.image. Without --tag that name is taken from the document, if there is one.
+Then name it in the document: spec.verify.image. Without --tag that name is taken from there, if it is there already.
 The program must be a static one for Linux; --binary names another file than the one that is running.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -58,7 +59,7 @@ The program must be a static one for Linux; --binary names another file than the
 	f.StringVar(&flags.file, "output", "", "write the image to this file; - is standard output")
 	f.StringVarP(&e.output, "format", "o", "", "json or yaml instead of the form for people")
 	f.StringVar(&flags.push, "push", "", "push the image to this reference")
-	f.StringVar(&flags.tag, "tag", "", "name and tag in the file (default: the document's spec.verify.image)")
+	f.StringVar(&flags.tag, "tag", "", "name and tag in the file (default: the document's spec.verify.image, then "+image.DefaultTag+")")
 	f.StringVar(&flags.binary, "binary", "", "the isthmus program to put into the image (default: this one)")
 	f.StringVar(&flags.platform, "platform", "", "refuse a program that is for another platform, such as linux/arm64")
 	return c
@@ -79,9 +80,7 @@ func (e *env) image(ctx context.Context, flags imageFlags) error {
 		return err
 	}
 	if flags.file != "" && flags.tag == "" {
-		if flags.tag = e.documentImage(); flags.tag == "" {
-			return usagef("--output needs a name for the image: --tag NAME:TAG, or spec.verify.image in %s", e.file)
-		}
+		flags.tag = cmp.Or(e.documentImage(), image.DefaultTag)
 	}
 	img, err := image.Build(program, flags.push != "")
 	if err != nil {

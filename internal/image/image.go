@@ -25,6 +25,9 @@ const Path = "/isthmus"
 // User is who runs it: the number that distroless images use for "nonroot", so that runAsNonRoot is content.
 const User = "65532:65532"
 
+// DefaultTag names an image that is saved to a file and given no other name.
+const DefaultTag = "lab.local/isthmus:dev"
+
 // Build makes an image of a program file that Inspect found fit. Compressed layers are for registries; plain ones
 // are made and unpacked in a fraction of the time, which is what a file on the same machine wants. Both have the
 // same image ID.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -67,8 +68,8 @@ type CallProof struct {
 	// Delivered: answered by a server of the cluster that was meant.
 	Delivered bool `json:"delivered"`
 	// Encrypted: the server's proxy saw the caller's certificate, and both identities are the expected ones.
-	// TCP has no place to say it and never has it: there, that plain text is refused is the proof.
-	Encrypted bool   `json:"encrypted"`
+	// Nil for TCP, which has no place to say it: there, that plain text is refused is the proof.
+	Encrypted *bool  `json:"encrypted,omitempty"`
 	OK        bool   `json:"ok"`
 	Wrong     string `json:"wrong,omitempty"`
 	// Tries is how many times the call was made until this result.
@@ -83,10 +84,11 @@ func (c Cell) Delivered() bool {
 
 // Encrypted tells whether every protocol that can show it showed mutual TLS with the expected identities.
 func (c Cell) Encrypted() bool {
-	return len(c.Calls) > 0 && !slices.ContainsFunc(c.Calls, func(p CallProof) bool {
-		return !p.Encrypted && p.Protocol != probe.TCP
-	})
+	return len(c.Calls) > 0 && !slices.ContainsFunc(c.Calls, CallProof.bare)
 }
+
+// bare tells that a call was not seen to be encrypted, though it could have been.
+func (p CallProof) bare() bool { return p.Encrypted != nil && !*p.Encrypted }
 
 // A RefusalKind is why a call must be turned away.
 type RefusalKind string
@@ -126,7 +128,7 @@ type Reason struct {
 
 // A Failure is a reason and everything that failed because of it.
 type Failure struct {
-	// Subjects: "east → west", "stranger in east → west: no certificate", "west".
+	// Subjects: "east → west", "stranger from east at west (no certificate)".
 	Subjects []string `json:"subjects"`
 	Reason   Reason   `json:"reason"`
 }
@@ -168,7 +170,7 @@ func (p *Proof) complete() {
 	}
 	for _, r := range p.Refusals {
 		if !r.OK {
-			p.fail("stranger in "+r.From+" → "+r.To+": "+string(r.Kind), r.Reasons, r.Wrong)
+			p.fail(fmt.Sprintf("%s%s at %s (%s)", stranger, r.From, r.To, r.Kind), r.Reasons, r.Wrong)
 		}
 	}
 }
@@ -191,11 +193,19 @@ func (p *Proof) fail(subject string, reasons []Reason, wrong string) {
 	p.Failures[i].Subjects = append(p.Failures[i].Subjects, subject)
 }
 
-// Title is the subjects of a failure in a few words: all of a short list, the first of a long one.
+// Title is what failed in a few words: the calls, or if there are none the strangers; all of a short list, the
+// first of a long one.
 func (f Failure) Title() string {
-	const most = 3
-	if len(f.Subjects) <= most {
-		return strings.Join(f.Subjects, ", ")
+	subjects := slices.DeleteFunc(slices.Clone(f.Subjects), func(s string) bool { return strings.HasPrefix(s, stranger) })
+	if len(subjects) == 0 {
+		subjects = f.Subjects
 	}
-	return strings.Join(f.Subjects[:most], ", ") + ", and more"
+	const most = 4
+	if len(subjects) <= most {
+		return strings.Join(subjects, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(subjects[:most], ", "), len(subjects)-most)
 }
+
+// stranger begins a subject that is a call to be refused.
+const stranger = "stranger from "

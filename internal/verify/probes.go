@@ -173,7 +173,7 @@ func (r *proving) cell(from, to mesh.Cluster) Cell {
 	if !cell.OK {
 		cell.Reasons = Judge(r.caseOf(from, to, ""))
 		if cell.Wrong == "" {
-			cell.Wrong = "no call could be made"
+			cell.Wrong = briefly(cell.Reasons)
 		}
 	}
 	return cell
@@ -188,10 +188,10 @@ func (r *proving) refusal(a *attempt) Refusal {
 	if a.passed {
 		return f
 	}
-	f.Wrong = "no call could be made"
+	f.Reasons = Judge(r.caseOf(a.from, a.to, a.kind))
+	f.Wrong = briefly(f.Reasons)
 	if f.Result != nil {
 		f.Wrong = Describe(*f.Result)
 	}
-	f.Reasons = Judge(r.caseOf(a.from, a.to, a.kind))
 	return f
 }

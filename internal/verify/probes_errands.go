@@ -158,10 +158,11 @@ func (a *attempt) judge(m mesh.Mesh, r probe.Result) {
 	}
 	p := CallProof{Protocol: a.protocol, Tries: a.tries, Result: r}
 	p.Delivered = r.OK && len(r.Clusters) == 1 && r.Clusters[a.to.Name] > 0
-	if r.Reply != nil {
-		p.Encrypted = r.Reply.Caller == Identity(m, Client) && r.Reply.Server == Identity(m, Server)
+	if a.protocol != probe.TCP {
+		seen := r.Reply != nil && r.Reply.Caller == Identity(m, Client) && r.Reply.Server == Identity(m, Server)
+		p.Encrypted = &seen
 	}
-	p.OK = p.Delivered && (p.Encrypted || a.protocol == probe.TCP)
+	p.OK = p.Delivered && !p.bare()
 	p.Wrong = wrong(m, a.to, p)
 	a.proof, a.passed = p, p.OK
 }

@@ -14,6 +14,8 @@ type Evidence struct {
 	Now facts.Snapshot
 	// Sites is what was seen in each cluster beside the facts.
 	Sites map[string]SiteEvidence
+	// Shown are the fingerprints of the roots that servers showed to strangers, by cluster.
+	Shown map[string]string
 }
 
 // SiteEvidence is what was seen in one cluster.
@@ -45,8 +47,9 @@ type Pod struct {
 	Ready bool
 	// Sidecar: it has a proxy.
 	Sidecar bool
-	// Problem is why it is not ready, or not there at all.
+	// Problem is why it is not ready, or not there at all; Stuck, that this is more than a start taking its time.
 	Problem string
+	Stuck   bool
 	// NoImage: the problem is that the node cannot get the image.
 	NoImage bool
 }

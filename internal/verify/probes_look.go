@@ -53,7 +53,7 @@ func (r *proving) look(ctx context.Context) {
 		}
 		*s = seen
 	})
-	r.now = <-snapshot
+	r.now, r.looked = <-snapshot, true
 }
 
 // caseOf puts together what is known of calls between two clusters.

@@ -25,6 +25,7 @@ type proving struct {
 	sites    map[string]*SiteEvidence
 	placed   []string // clusters where something may have been written
 	attempts []*attempt
+	looked   bool // since the last round
 	mu       sync.Mutex
 }
 
@@ -137,10 +138,10 @@ func (s *SiteEvidence) waiting() string {
 		p := s.Pods[role]
 		switch {
 		case p.Ready:
-		case p.Problem == noPod || p.Problem == starting || p.Problem == "":
-			all = append(all, string(role))
-		default:
+		case p.Stuck:
 			all = append(all, fmt.Sprintf("%s (%s)", role, p.Problem))
+		default:
+			all = append(all, string(role))
 		}
 	}
 	return strings.Join(all, ", ")
@@ -198,9 +199,14 @@ func pause(ctx context.Context, d time.Duration) error {
 func (r *proving) door(from, to mesh.Cluster) string { return doorOf(r.evidence(), r.Mesh, from, to) }
 
 func (r *proving) evidence() Evidence {
-	e := Evidence{Now: r.now, Sites: map[string]SiteEvidence{}}
+	e := Evidence{Now: r.now, Sites: map[string]SiteEvidence{}, Shown: map[string]string{}}
 	for name, s := range r.sites {
 		e.Sites[name] = *s
+	}
+	for _, a := range r.attempts {
+		if a.result.Shown != nil && a.result.Shown.Root != "" {
+			e.Shown[a.to.Name] = a.result.Shown.Root
+		}
 	}
 	return e
 }
@@ -229,7 +235,7 @@ func (r *proving) call(ctx context.Context) error {
 		}
 	}
 	passed := !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return !a.passed })
-	if !passed {
+	if !passed && !r.looked {
 		r.look(ctx)
 	}
 	r.Report(Step{Key: "calls", Text: r.progress(nil), Done: true, OK: passed})
@@ -265,6 +271,7 @@ func (r *proving) progress(pending []*attempt) string {
 // round makes every pending call once; those of one pod in one go.
 func (r *proving) round(ctx context.Context) {
 	pending := r.pending()
+	r.looked = false
 	r.each(present, func(c mesh.Cluster, s *SiteEvidence) {
 		var wg sync.WaitGroup
 		for _, role := range []Role{Client, Stranger} {

@@ -87,22 +87,19 @@ func (s ClusterSite) Pods(ctx context.Context) (map[Role]Pod, error) {
 	return roles, nil
 }
 
-// What is not yet a problem.
-const (
-	noPod    = "no pod yet"
-	starting = "starting"
-)
+// noPod is what a Deployment's first moments look like.
+const noPod = "no pod yet"
 
 // podOf is the pod that a Deployment has now, or why it has none.
 func podOf(d appsv1.Deployment, pods []corev1.Pod) Pod {
 	if d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas == 0 {
-		return Pod{Problem: cmp.Or(replicaFailure(d), noPod)}
+		return noPodOf(d)
 	}
 	mine := slices.DeleteFunc(slices.Clone(pods), func(p corev1.Pod) bool {
 		return p.Labels["app"] != d.Name || p.DeletionTimestamp != nil
 	})
 	if len(mine) == 0 {
-		return Pod{Problem: cmp.Or(replicaFailure(d), noPod)}
+		return noPodOf(d)
 	}
 	newest := slices.MaxFunc(mine, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	p := Pod{Name: newest.Name, IP: newest.Status.PodIP}
@@ -113,9 +110,14 @@ func podOf(d appsv1.Deployment, pods []corev1.Pod) Pod {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
 	if !p.Ready {
-		p.Problem, p.NoImage = problemOf(newest)
+		problemOf(newest, &p)
 	}
 	return p
+}
+
+func noPodOf(d appsv1.Deployment) Pod {
+	why := replicaFailure(d)
+	return Pod{Problem: cmp.Or(why, noPod), Stuck: why != ""}
 }
 
 // proxyContainer is the name of Istio's sidecar, as a container or as an init container that stays.
@@ -136,24 +138,22 @@ func replicaFailure(d appsv1.Deployment) string {
 var noImage = []string{"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 
 // problemOf says why a pod is not ready.
-func problemOf(p corev1.Pod) (problem string, image bool) {
-	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+func problemOf(pod corev1.Pod, p *Pod) {
+	p.Problem = cmp.Or(pod.Status.Message, "starting")
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			p.Problem, p.Stuck = "not scheduled: "+c.Message, true
+		}
+	}
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		w := c.State.Waiting
 		switch {
 		case w != nil && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating":
-			text := strings.TrimSuffix(fmt.Sprintf("container %s: %s: %s", c.Name, w.Reason, w.Message), ": ")
-			return text, c.Name == Container && slices.Contains(noImage, w.Reason)
+			p.Problem = strings.TrimSuffix(fmt.Sprintf("container %s: %s: %s", c.Name, w.Reason, w.Message), ": ")
+			p.Stuck, p.NoImage = true, c.Name == Container && slices.Contains(noImage, w.Reason)
+			return
 		case c.State.Running != nil && !c.Ready:
-			problem = fmt.Sprintf("container %s is not ready", c.Name)
+			p.Problem = fmt.Sprintf("container %s is not ready", c.Name)
 		}
 	}
-	if problem != "" {
-		return problem, false
-	}
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return "not scheduled: " + c.Message, false
-		}
-	}
-	return cmp.Or(p.Status.Message, starting), false
 }

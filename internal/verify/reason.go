@@ -25,38 +25,51 @@ type Case struct {
 	Evidence Evidence
 }
 
-// A rule recognises one broken link. It says nothing ("", false) about what it cannot see.
+// A rule recognises one broken link. It says nothing (false) about what it cannot see.
 type rule struct {
-	code  string
+	code string
+	// brief stands in the matrix where no call could be made; "" for rules that need a call.
+	brief string
 	judge func(Case) (Reason, bool)
 }
 
 // rules in the order in which links are to be mended: what comes first makes what comes later meaningless.
 var rules = []rule{
-	{"caller-away", callerAway},
-	{"target-away", targetAway},
-	{"not-placed", notPlaced},
-	{"control-plane-not-ready", controlPlaneNotReady},
-	{"pod-not-ready", podNotReady},
-	{"no-sidecar", noSidecar},
-	{"not-asked", notAsked},
-	{"gateway-missing", gatewayMissing},
-	{"gateway-not-ready", gatewayNotReady},
-	{"gateway-no-address", gatewayNoAddress},
-	{"other-root", otherRoot},
-	{"mtls-off", mtlsOff},
-	{"remote-secret-missing", remoteSecretMissing},
-	{"remote-credential-ended", remoteCredentialEnded},
-	{"remote-not-synced", remoteNotSynced},
-	{"dns", noName},
-	{"forbidden", forbidden},
-	{"gateway-unreachable", gatewayUnreachable},
-	{"pods-unreachable", podsUnreachable},
-	{"no-endpoint", noEndpoint},
-	{"certificate-refused", certificateRefused},
-	{"wrong-cluster", wrongCluster},
-	{"not-encrypted", notEncrypted},
-	{"stranger-served", strangerServed},
+	{"caller-away", "API server away", callerAway},
+	{"target-away", "API server away", targetAway},
+	{"not-placed", "workloads not placed", notPlaced},
+	{"control-plane-not-ready", "control plane not ready", controlPlaneNotReady},
+	{"pod-not-ready", "pod not ready", podNotReady},
+	{"no-sidecar", "no sidecar", noSidecar},
+	{"not-asked", "client cannot be asked", notAsked},
+	{"gateway-missing", "", gatewayMissing},
+	{"gateway-not-ready", "", gatewayNotReady},
+	{"gateway-no-address", "", gatewayNoAddress},
+	{"other-root", "", otherRoot},
+	{"root-not-taken-up", "", rootNotTakenUp},
+	{"mtls-off", "", mtlsOff},
+	{"remote-secret-missing", "", remoteSecretMissing},
+	{"remote-credential-ended", "", remoteCredentialEnded},
+	{"remote-not-synced", "", remoteNotSynced},
+	{"dns", "", noName},
+	{"forbidden", "", forbidden},
+	{"gateway-unreachable", "", gatewayUnreachable},
+	{"pods-unreachable", "", podsUnreachable},
+	{"no-endpoint", "", noEndpoint},
+	{"certificate-refused", "", certificateRefused},
+	{"wrong-cluster", "", wrongCluster},
+	{"not-encrypted", "", notEncrypted},
+	{"stranger-served", "", strangerServed},
+}
+
+// briefly says in a few words why no call could be made.
+func briefly(reasons []Reason) string {
+	for _, r := range rules {
+		if len(reasons) > 0 && r.code == reasons[0].Code && r.brief != "" {
+			return r.brief
+		}
+	}
+	return "no call could be made"
 }
 
 // Judge names the broken links behind a failure, the one to mend first first. It always names one: where no rule
@@ -120,39 +133,63 @@ func (c Case) asSeen() Reason {
 
 // Describe says how a call ended, in a few words.
 func Describe(r probe.Result) string {
-	switch {
-	case strings.Contains(r.Body+r.Error, "CERTIFICATE_VERIFY_FAILED"):
-		return "certificate not trusted"
-	case r.Class == probe.Status || r.Class == probe.Foreign:
+	switch r.Class {
+	case probe.Status, probe.Foreign:
 		return short(r)
-	case r.Class == probe.DNS:
+	case probe.DNS:
 		return "name not found"
-	case r.Class == probe.Refused:
+	case probe.Refused:
 		return "connection refused"
-	case r.Class == probe.Unreachable:
+	case probe.Unreachable:
 		return "no route"
-	case r.Class == probe.Timeout:
+	case probe.Timeout:
 		return "no answer in time"
-	case r.Class == probe.Reset:
+	case probe.Reset:
 		return "closed without an answer"
-	case r.Class == probe.TLSAlert:
-		return "TLS alert: " + r.Error[strings.LastIndex(r.Error, ": ")+1:]
-	case r.Class == "":
+	case probe.TLSAlert:
+		return "TLS alert: " + afterLast(r.Error, "tls: ")
+	case "":
 		return "answered"
+	default:
+		return r.Error
 	}
-	return r.Error
 }
 
-// short is an answer's body without what Envoy says of every failed connection.
+// tlsErrors are the ends of BoringSSL's names for what goes wrong between two proxies.
+var tlsErrors = []struct{ name, words string }{
+	{"CERTIFICATE_VERIFY_FAILED", "certificate not trusted"},
+	{"WRONG_VERSION_NUMBER", "plain text where TLS was expected"},
+	{"CERTIFICATE_EXPIRED", "certificate has ended"},
+	{"TLS_error", "TLS handshake failed"},
+}
+
+// short is an answer's body, and of what Envoy says of a failed connection only the cause.
 func short(r probe.Result) string {
-	const noise = "upstream connect error or disconnect/reset before headers. "
-	text := strings.TrimPrefix(strings.TrimPrefix(r.Body, noise), "reset reason: ")
+	for _, e := range tlsErrors {
+		if strings.Contains(r.Body, e.name) {
+			return e.words
+		}
+	}
+	text := r.Body
+	for _, noise := range []string{"reset reason: ", "transport failure reason: ", "delayed connect error: "} {
+		if _, cause, found := strings.Cut(text, noise); found && cause != "" {
+			text = cause
+		}
+	}
 	const most = 60
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
 	}
 	if text == "" {
 		text = fmt.Sprintf("answered %d", r.Code)
+	}
+	return text
+}
+
+// afterLast is what stands behind the last mark in a text; all of it if the mark is not there.
+func afterLast(text, mark string) string {
+	if i := strings.LastIndex(text, mark); i >= 0 {
+		return text[i+len(mark):]
 	}
 	return text
 }

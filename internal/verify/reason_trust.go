@@ -4,8 +4,27 @@ import (
 	"fmt"
 	"slices"
 
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/probe"
 )
+
+// rootNotTakenUp: istiod refuses to change to another root while it runs, and says so only in its log (Istio
+// without ISTIO_MULTIROOT_MESH: "Multi root is disabled, updating new ROOT-CA not supported").
+func rootNotTakenUp(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		wanted, used := c.Evidence.roots(x.Name), c.Evidence.Shown[x.Name]
+		if len(wanted) == 0 || used == "" || slices.Contains(wanted, used) {
+			continue
+		}
+		return Reason{
+			Text: fmt.Sprintf("%s's workloads have certificates of the root %.8s…, while its Secret %s/cacerts holds %.8s…: "+
+				"istiod does not take up another root while it runs", x.Name, used, systemNamespace, wanted[0]),
+			Next:   kubectl(x.Cluster, fmt.Sprintf("rollout restart deployment -n %s istiod", systemNamespace)),
+			Proven: true,
+		}, true
+	}
+	return Reason{}, false
+}
 
 // otherRoot: two clusters whose roots have nothing in common refuse each other's certificates.
 func otherRoot(c Case) (Reason, bool) {
@@ -13,11 +32,6 @@ func otherRoot(c Case) (Reason, bool) {
 		return Reason{}, false
 	}
 	ours, theirs := c.Evidence.roots(c.From.Name), c.Evidence.roots(c.To.Name)
-	proven := true
-	if c.Knock != nil && c.Knock.Shown != nil && c.Knock.Shown.Root != "" && c.saw("CERTIFICATE_VERIFY_FAILED") {
-		theirs = []string{c.Knock.Shown.Root} // what the server shows, whatever its Secret says
-		proven = false                        // certificates follow the Secret after a while
-	}
 	if len(ours) == 0 || len(theirs) == 0 || slices.ContainsFunc(ours, func(r string) bool { return slices.Contains(theirs, r) }) {
 		return Reason{}, false
 	}
@@ -25,7 +39,7 @@ func otherRoot(c Case) (Reason, bool) {
 		Text: fmt.Sprintf("%s and %s have different roots (%.8s… and %.8s…), so neither trusts the other's certificates",
 			c.From.Name, c.To.Name, ours[0], theirs[0]),
 		Next:   "isthmus apply",
-		Proven: proven,
+		Proven: true,
 	}, true
 }
 
@@ -40,24 +54,35 @@ func certificateRefused(c Case) (Reason, bool) {
 	}, true
 }
 
-// mtlsOff: what the PeerAuthentications of the target say is not strict.
+// mtlsOff: what the PeerAuthentications of the target say is not strict; or those of the caller, whose control
+// plane then holds every server for one without mutual TLS and drops what can only be reached through a gateway.
 func mtlsOff(c Case) (Reason, bool) {
-	if !c.to().PeerKnown {
+	if reason, ok := mtlsOffIn(c, c.To, c.to()); ok {
+		return reason, true
+	}
+	if c.Path != Gateway || c.Kind != "" {
 		return Reason{}, false
 	}
-	p, found := effective(c.to().Peer, c.Mesh.Verify.Namespace)
+	return mtlsOffIn(c, c.From, c.from())
+}
+
+func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
+	if !site.PeerKnown {
+		return Reason{}, false
+	}
+	p, found := effective(site.Peer, c.Mesh.Verify.Namespace)
 	// Permissive hurts no call of the mesh; it lets others in.
 	if p.Mode == "STRICT" || p.Mode != "DISABLE" && (c.Kind == "" || c.Mesh.MTLS != "STRICT") {
 		return Reason{}, false
 	}
-	text := fmt.Sprintf("no PeerAuthentication in %s makes mutual TLS strict, so plain text is accepted", c.To.Name)
+	text := fmt.Sprintf("no PeerAuthentication in %s makes mutual TLS strict, so plain text is accepted", where.Name)
 	if found {
 		text = fmt.Sprintf("PeerAuthentication %s/%s in %s says %s instead of %s, so calls without mutual TLS are accepted",
-			p.Namespace, p.Name, c.To.Name, p.Mode, c.Mesh.MTLS)
+			p.Namespace, p.Name, where.Name, p.Mode, c.Mesh.MTLS)
 	}
 	next := "isthmus apply"
 	if found && p.Namespace != systemNamespace {
-		next = kubectl(c.To, fmt.Sprintf("delete peerauthentication -n %s %s", p.Namespace, p.Name))
+		next = kubectl(where, fmt.Sprintf("delete peerauthentication -n %s %s", p.Namespace, p.Name))
 	}
 	return Reason{Text: text, Next: next, Proven: true}, true
 }
@@ -92,7 +117,7 @@ func wrongCluster(c Case) (Reason, bool) {
 }
 
 func notEncrypted(c Case) (Reason, bool) {
-	call, bare := c.any(func(p CallProof) bool { return p.Delivered && !p.Encrypted && p.Protocol != probe.TCP })
+	call, bare := c.any(func(p CallProof) bool { return p.Delivered && p.bare() })
 	if !bare {
 		return Reason{}, false
 	}
