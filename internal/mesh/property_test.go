@@ -18,7 +18,10 @@ import (
 	"golang.org/x/tools/txtar"
 	"istio.io/istio/manifests"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apimachinery/pkg/runtime"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 
@@ -250,6 +253,25 @@ func TestEveryRuleIsBroken(t *testing.T) {
 		if !l.messages[message] {
 			t.Errorf("words for %q, which no rule says", message)
 		}
+	}
+}
+
+// TestDefaultsObeyEveryRule: Load asks only the rules of fields that are written; asked of all the others, the
+// defaults pass too.
+func TestDefaultsObeyEveryRule(t *testing.T) {
+	l, err := theLaw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := map[string]any{
+		"apiVersion": v1alpha1.APIVersion, "kind": v1alpha1.Kind, "metadata": map[string]any{"name": "shop"},
+		"spec": map[string]any{"clusters": []any{map[string]any{"name": "east"}}},
+	}
+	defaulting.Default(doc, l.shape)
+	all := cel.NewValidator(l.shape, true, celconfig.PerCallLimit)
+	errs, _ := all.Validate(t.Context(), nil, l.shape, doc, nil, celconfig.RuntimeCELCostBudget)
+	for _, err := range errs {
+		t.Error(err)
 	}
 }
 

@@ -21,7 +21,11 @@ func (j *judge) rules(doc map[string]any) {
 	defaulting.Default(doc, j.law.shape)
 	errs := validation.ValidateCustomResource(nil, doc, j.law.values)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, j.law.shape, doc)...)
-	broken, _ := j.law.rules.Validate(context.Background(), nil, j.law.shape, doc, nil, celconfig.RuntimeCELCostBudget)
+	written := map[string]bool{}
+	for path := range j.vals {
+		written[generic(path)] = true
+	}
+	broken, _ := j.law.rules(written).Validate(context.Background(), nil, j.law.shape, doc, nil, celconfig.RuntimeCELCostBudget)
 	var unasked field.ErrorList
 	for _, e := range broken {
 		if j.law.messages[e.Detail] {

@@ -22,13 +22,13 @@ import (
 type law struct {
 	shape  *schema.Structural
 	values validation.SchemaValidator
-	rules  *cel.Validator
 	// messages are those of the rules, to tell a broken rule from a rule that could not be asked.
 	messages map[string]bool
+	// compiled are the rules of some fields, by the names of those fields: map[string]*cel.Validator.
+	compiled sync.Map
 }
 
-// theLaw is made once, when the first document is loaded: compiling CEL takes some 20 ms, which no command that
-// loads no document should pay.
+// theLaw is made once, when the first document is loaded: no command that loads none should pay for it.
 var theLaw = sync.OnceValues(func() (*law, error) {
 	var crd apiextv1.CustomResourceDefinition
 	if err := yaml.Unmarshal(v1alpha1.CRD, &crd); err != nil {
@@ -48,10 +48,43 @@ var theLaw = sync.OnceValues(func() (*law, error) {
 		return nil, fmt.Errorf("read the embedded CRD: %w", err)
 	}
 	l := &law{shape: shape, values: values, messages: map[string]bool{}}
-	l.rules = cel.NewValidator(shape, true, celconfig.PerCallLimit)
 	collect(shape, l.messages)
 	return l, nil
 })
+
+// rules are the CEL rules of the fields that a document writes, by their generic paths. To compile a rule takes
+// most of a millisecond, and a short document concerns few of them. What is not written is a default, and defaults
+// obey the rules: the API server's code looks at that in the tests of v1alpha1.
+func (l *law) rules(written map[string]bool) *cel.Validator {
+	some := l.shape.DeepCopy()
+	var kept []string
+	var strip func(s *schema.Structural, path string)
+	strip = func(s *schema.Structural, path string) {
+		switch {
+		case len(s.XValidations) == 0:
+		case path == "" || written[path]:
+			kept = append(kept, path)
+		default:
+			s.XValidations = nil
+		}
+		for _, k := range keysOf(s) {
+			sub := s.Properties[k]
+			strip(&sub, child(path, k))
+			s.Properties[k] = sub
+		}
+		if s.Items != nil {
+			strip(s.Items, path+"[]")
+		}
+	}
+	strip(some, "")
+	key := strings.Join(kept, " ")
+	if v, ok := l.compiled.Load(key); ok {
+		return v.(*cel.Validator)
+	}
+	v := cel.NewValidator(some, true, celconfig.PerCallLimit)
+	l.compiled.Store(key, v)
+	return v
+}
 
 // collect gathers the messages of every rule.
 func collect(s *schema.Structural, into map[string]bool) {
