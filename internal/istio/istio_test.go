@@ -196,6 +196,10 @@ func areWhole(t *testing.T, objects []object.Object) {
 		if (o.Body.GetNamespace() == "") != slices.Contains(clusterWide, o.Body.GetKind()) {
 			t.Errorf("%s has namespace %q", o.Ref(), o.Body.GetNamespace())
 		}
+		text, err := json.Marshal(o.Body.Object)
+		if err != nil || o.Body.GetKind() == "Secret" || strings.Contains(string(text), "PRIVATE KEY") {
+			t.Errorf("%s holds a secret, or cannot be written: %v", o.Ref(), err)
+		}
 		o.Body.DeepCopy() // panics on what is no JSON type
 	}
 }
