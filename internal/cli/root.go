@@ -49,6 +49,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w\n  See: %s --help", err, c.CommandPath())
 	})
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
 	f.StringVarP(&e.file, "file", "f", "mesh.yaml", "the mesh document; - is standard input")
@@ -67,6 +68,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newVerify},
 		{"mesh", newStatus},
 		{"mesh", newUninstall},
+		{"more", newAnalyze},
 		{"more", newImage},
 		{"more", newVersion},
 		{"more", newProbe},
