@@ -270,7 +270,7 @@ func (l *Lab) await(ctx context.Context, o Options) error {
 	for {
 		s, err := l.client().Status(ctx)
 		switch {
-		case err == nil:
+		case err == nil && s.Layout == l.Digest():
 			silent, last = o.Now(), s
 			if o.Report != nil {
 				o.Report(s)
@@ -278,7 +278,7 @@ func (l *Lab) await(ctx context.Context, o Options) error {
 			if s.Ready {
 				return nil
 			}
-		case ctx.Err() == nil && o.Now().Sub(silent) > 10*time.Second:
+		case err != nil && ctx.Err() == nil && o.Now().Sub(silent) > 10*time.Second:
 			return &Error{Problem: "the lab's supervisor does not answer: " + lastLine(l.SupervisorLog()), Do: "see " + l.SupervisorLog(), Err: err}
 		}
 		select {

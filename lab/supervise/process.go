@@ -37,13 +37,14 @@ const (
 	maxBackoff = 5 * time.Second
 	settled    = 10 * time.Second // a run this long is a good one: the next back-off is the shortest again
 	probeEvery = 50 * time.Millisecond
-	grace      = 5 * time.Second // between SIGTERM and SIGKILL
+	grace      = 2 * time.Second // between SIGTERM and SIGKILL
 )
 
 // process keeps one component running.
 type process struct {
 	component.Instance
 	needs []*process
+	leave *os.File // hangs up when the supervisor leaves
 	clock func() time.Time
 	saved func() // the record has changed
 
@@ -163,27 +164,26 @@ func (p *process) once(ctx context.Context) error {
 
 // wait returns how the process ended, or when ctx does.
 func (p *process) wait(ctx context.Context, pid, fd int, child bool) error {
-	for ctx.Err() == nil {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 200)
-		if err != nil && !errors.Is(err, unix.EINTR) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(p.leave.Fd())}}
+	for fds[0].Revents == 0 {
+		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("watch process %d: %w", pid, err)
 		}
-		if n == 0 || err != nil {
-			continue
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if !child {
-			return errors.New("ended; how is not known, an earlier supervisor had started it")
-		}
-		var ws syscall.WaitStatus
-		if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
-			return fmt.Errorf("wait for process %d: %w", pid, err)
-		}
-		if ws.Signaled() {
-			return fmt.Errorf("killed by %s", ws.Signal())
-		}
-		return fmt.Errorf("ended with exit code %d", ws.ExitStatus())
 	}
-	return ctx.Err()
+	if !child {
+		return errors.New("ended; how is not known, an earlier supervisor had started it")
+	}
+	var ws syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
+		return fmt.Errorf("wait for process %d: %w", pid, err)
+	}
+	if ws.Signaled() {
+		return fmt.Errorf("killed by %s", ws.Signal())
+	}
+	return fmt.Errorf("ended with exit code %d", ws.ExitStatus())
 }
 
 // adopt finds the process that the record speaks of, if it still runs.
@@ -290,12 +290,20 @@ func (p *process) stop() {
 		return
 	}
 	_ = syscall.Kill(r.PID, syscall.SIGCONT)
-	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	if !gone(r, grace) {
+		_ = syscall.Kill(r.PID, syscall.SIGKILL)
+		gone(r, grace)
+	}
+}
+
+// gone waits, for as long as patience, until the process has ended and nothing remains of it.
+func gone(r Record, patience time.Duration) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if startTime(r.PID) != r.StartTime {
-			return
+			return true
 		}
 	}
-	_ = syscall.Kill(r.PID, syscall.SIGKILL)
+	return false
 }
 
 func (p *process) snapshot() Record {

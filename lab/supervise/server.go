@@ -74,7 +74,10 @@ func (s *Supervisor) halt() {
 		for _, p := range c.processes {
 			wg.Go(func() {
 				p.setHold(true)
-				_ = p.signal(syscall.SIGKILL)
+				r := p.snapshot()
+				if p.signal(syscall.SIGKILL) == nil {
+					gone(r, grace) // its remains are this process's to clear away
+				}
 			})
 		}
 	}

@@ -34,10 +34,14 @@ type Supervisor struct {
 	faults   *faults
 	wan      *wan.Network
 	quit     context.CancelFunc
+	leave    *os.File // see process.leave
 
 	recording sync.Mutex
 	records   map[string]Record
 }
+
+// handover is how long a new supervisor waits for one that is leaving.
+const handover = 10 * time.Second
 
 // ErrRunning says that the lab has a supervisor already.
 var ErrRunning = errors.New("this lab has a supervisor already")
@@ -51,7 +55,13 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 		return err
 	}
 	defer unlock()
-	s := &Supervisor{lab: l, clock: clock, log: log, began: clock(), quit: quit}
+	leave, hangUp, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make pipe: %w", err)
+	}
+	defer func() { _ = leave.Close() }()
+	context.AfterFunc(ctx, func() { _ = hangUp.Close() })
+	s := &Supervisor{leave: leave, lab: l, clock: clock, log: log, began: clock(), quit: quit}
 	if s.records, err = readRecords(s.recordFile()); err != nil {
 		return err
 	}
@@ -107,14 +117,20 @@ func lock(path string) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock lab: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+	for deadline := time.Now().Add(handover); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock lab: %w", err)
+		}
+		if time.Now().After(deadline) {
+			_ = f.Close()
 			return nil, ErrRunning
 		}
-		return nil, fmt.Errorf("lock lab: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
 }
 
 func (s *Supervisor) recordFile() string { return filepath.Join(s.lab.Run, "processes.json") }
@@ -144,6 +160,7 @@ func (s *Supervisor) newProcesses(c layout.Cluster) []*process {
 	var list []*process
 	for _, i := range component.Instances(s.lab, c, component.All) {
 		p := newProcess(i, s.records[i.ID()], s.clock)
+		p.leave = s.leave
 		p.saved = func() { s.save(i.ID(), p.snapshot()) }
 		for _, id := range i.NeedIDs(component.All) {
 			if n := byID[id]; n != nil {
