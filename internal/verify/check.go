@@ -91,8 +91,9 @@ type Finding struct {
 
 // A Result is a check and what it found.
 type Result struct {
-	ID       string    `json:"id"`
-	Question string    `json:"question"`
+	ID       string `json:"id"`
+	Question string `json:"question"`
+	// Severity is the worst of the findings; where there are none, the worst that there could be.
 	Severity Severity  `json:"severity"`
 	Skipped  string    `json:"skipped,omitempty"` // id of the failed check that made this one meaningless
 	Findings []Finding `json:"findings,omitempty"`

@@ -39,6 +39,9 @@ func Run(checks []Check, in Input) []Result {
 				v.clusters[f.Cluster] = true
 			}
 		}
+		if worst := r.Worst(); worst != "" {
+			r.Severity = worst
+		}
 		ruledOut[c.ID] = v
 		results = append(results, r)
 	}

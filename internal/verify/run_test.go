@@ -89,6 +89,26 @@ func TestAClusterThatDoesNotAnswerIsJudgedByNothingElse(t *testing.T) {
 	}
 }
 
+func TestResultHasTheSeverityOfWhatWasFound(t *testing.T) {
+	var asked []string
+	for _, tc := range []struct {
+		reason string
+		found  []Finding
+		want   Severity
+	}{
+		{"nothing found: what there could be", nil, Error},
+		{"a warning of a check that knows errors stops nobody", []Finding{{Severity: Warning}, {Severity: Note}}, Warning},
+		{"what says nothing is the check's", []Finding{{Severity: Note}, {}}, Error},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			r := Run([]Check{finding("A", &asked, tc.found...)}, joined())
+			if r[0].Severity != tc.want || Failed(r) != (tc.want == Error && tc.found != nil) {
+				t.Errorf("severity %q, failed %v; want %q", r[0].Severity, Failed(r), tc.want)
+			}
+		})
+	}
+}
+
 func TestWorst(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
