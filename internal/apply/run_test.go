@@ -308,3 +308,31 @@ func TestNoConnectionIsAnErrorBeforeTheFirstWrite(t *testing.T) {
 		t.Errorf("an empty plan: %v, %v", set, err)
 	}
 }
+
+// TestWhatAnEarlierRunLeftIsWaitedFor: an object that is as it should be and not ready yet is not passed by.
+func TestWhatAnEarlierRunLeftIsWaitedFor(t *testing.T) {
+	needClusters(t)
+	inventory := facts.InventoryName("verify-left")
+	want := objects(t,
+		`{apiVersion: v1, kind: Namespace, metadata: {name: left}}`,
+		`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: left}, webhooks: [{name: left.sidecar-injector.istio.io, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Ignore, clientConfig: {service: {name: istiod, namespace: left, path: /inject}}, rules: [{operations: [CREATE], apiGroups: [none.istio.io], apiVersions: ["*"], resources: ["*"]}]}]}`,
+		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: gateway, namespace: left}, spec: {selector: {matchLabels: {app: g}}, template: {metadata: {labels: {app: g}}, spec: {containers: [{name: a, image: a}]}}}}`)
+	hook, gateway := ref("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "", "left"), ref("apps", "Deployment", "left", "gateway")
+	for _, reason := range []string{"the first run", "the second run, for which the webhook is unchanged"} {
+		_, err := quick(time.Second).ApplySet(t.Context(), conn(t, "east"), want, inventory, nil)
+		var unready *apply.NotReadyError
+		if !errors.As(err, &unready) || unready.Object != hook {
+			t.Errorf("%s: %v, want that %s is not ready", reason, err, hook)
+		}
+		if get(t, "east", gateway) != nil {
+			t.Errorf("%s: the gateway was made before the webhook that injects it works", reason)
+		}
+	}
+	patch(t, "east", hook, "pilot-discovery", `{"webhooks": [{"name": "left.sidecar-injector.istio.io", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore", "clientConfig": {"caBundle": "`+testCA+`", "service": {"name": "istiod", "namespace": "left", "path": "/inject"}}, "rules": [{"operations": ["CREATE"], "apiGroups": ["none.istio.io"], "apiVersions": ["*"], "resources": ["*"]}]}]}`)
+	for _, writes := range []int{1, 0} {
+		set, err := quick(20*time.Second).ApplySet(t.Context(), conn(t, "east"), want, inventory, nil)
+		if err != nil || len(set.Done) != writes {
+			t.Errorf("%v and %v, want %d changes", err, set.Done, writes)
+		}
+	}
+}

@@ -18,22 +18,24 @@ import (
 // atOnce bounds the writes under way in all clusters together.
 const atOnce = 48
 
-// wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word.
+// wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word. Before a stage
+// begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way.
 func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
 	var waiting []plan.Change
 	for _, group := range stages(w.Changes) {
-		stage := group[0].Stage
+		needed := func(c plan.Change) bool { return group[0].Action == plan.Delete || readyBy(c) < group[0].Stage }
+		due := slices.DeleteFunc(slices.Clone(waiting), func(c plan.Change) bool { return !needed(c) })
+		waiting = slices.DeleteFunc(waiting, needed)
+		if err := r.ready(ctx, wave, due); err != nil {
+			return err
+		}
 		if err := r.all(ctx, group, func(ctx context.Context, c plan.Change) error { return r.do(ctx, wave, c) }); err != nil {
 			return err
 		}
-		if group[0].Action == plan.Delete {
-			continue
-		}
-		waiting = append(waiting, slices.DeleteFunc(group, settles)...)
-		due := slices.DeleteFunc(slices.Clone(waiting), func(c plan.Change) bool { return readyBy(c) > stage })
-		waiting = slices.DeleteFunc(waiting, func(c plan.Change) bool { return readyBy(c) <= stage })
-		if err := r.ready(ctx, wave, due); err != nil {
-			return err
+		for _, c := range group {
+			if c.Action != plan.Delete && !settles(c) {
+				waiting = append(waiting, c)
+			}
 		}
 	}
 	if err := r.ready(ctx, wave, waiting); err != nil {

@@ -138,6 +138,7 @@ func (c *Clusters) run(program, name string, args ...string) error {
 	defer log.Close() //nolint:errcheck // the program holds its own
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no proxy: nothing leaves this machine
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
