@@ -22,7 +22,7 @@ type Draft struct {
 func (d Draft) Text() string {
 	var b strings.Builder
 	name := Label(d.Name)
-	fmt.Fprintf(&b, "# %s. All that is not written here has a safe default.\n", d.Summary())
+	fmt.Fprintf(&b, "# %s.\n# All that is not written here has a safe default.\n", d.Summary())
 	fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\n", v1alpha1.APIVersion, v1alpha1.Kind, quote(name))
 	b.WriteString("spec:\n  clusters:\n")
 	for i, cluster := range ClusterNames(d.Contexts) {

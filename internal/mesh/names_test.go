@@ -65,8 +65,21 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// TestDraftUncommented: what a draft offers in comments is right as soon as the # is taken away.
+func TestDraftUncommented(t *testing.T) {
+	text := Draft{Name: "shop", Contexts: []string{"east", "west"}}.Text()
+	m, err := Load("mesh.yaml", []byte(strings.ReplaceAll(text, "\n  # ", "\n  ")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Verify.Image != "HOST/isthmus:TAG" || m.Istio.MeshConfig["accessLogFile"] != "/dev/stdout" {
+		t.Errorf("the comments were not read: %+v", m)
+	}
+}
+
 func TestDraftText(t *testing.T) {
-	want := `# Mesh "shop" of 2 clusters in one network, Istio 1.31, strict mutual TLS. All that is not written here has a safe default.
+	want := `# Mesh "shop" of 2 clusters in one network, Istio 1.31, strict mutual TLS.
+# All that is not written here has a safe default.
 apiVersion: isthmus.dev/v1alpha1
 kind: Mesh
 metadata:
