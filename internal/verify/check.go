@@ -3,6 +3,9 @@
 package verify
 
 import (
+	"iter"
+	"net/netip"
+
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 )
@@ -50,6 +53,8 @@ type Input struct {
 type Member struct {
 	mesh.Cluster
 	Facts *facts.Cluster
+	// pods are the ranges of its pods, parsed and in order: pairs are many.
+	pods []netip.Prefix
 }
 
 // Members are the clusters to judge, in document order: those that answered, without those that an earlier
@@ -61,21 +66,23 @@ func (in Input) Members() []Member {
 		if _, left := in.leave[c.Name]; left || f == nil || f.Err != "" {
 			continue
 		}
-		out = append(out, Member{c, f})
+		out = append(out, Member{c, f, podRanges(f)})
 	}
 	return out
 }
 
 // Couples are the unordered pairs of Members, each once, in document order.
-func (in Input) Couples() [][2]Member {
-	var out [][2]Member
+func (in Input) Couples() iter.Seq2[*Member, *Member] {
 	members := in.Members()
-	for i, a := range members {
-		for _, b := range members[i+1:] {
-			out = append(out, [2]Member{a, b})
+	return func(yield func(a, b *Member) bool) {
+		for i := range members {
+			for j := i + 1; j < len(members); j++ {
+				if !yield(&members[i], &members[j]) {
+					return
+				}
+			}
 		}
 	}
-	return out
 }
 
 // A Finding is what was seen, on what, and what to do about it.

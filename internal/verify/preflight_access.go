@@ -234,8 +234,8 @@ func inNamespace(r facts.Right) string {
 
 func distinctClusters(in Input) []Finding {
 	var out []Finding
-	for _, p := range in.Couples() {
-		if a, b := p[0], p[1]; a.Facts.UID != "" && a.Facts.UID == b.Facts.UID {
+	for a, b := range in.Couples() {
+		if a.Facts.UID != "" && a.Facts.UID == b.Facts.UID {
 			out = append(out, Finding{
 				Cluster: b.Name, Other: a.Name, Object: "Namespace kube-system",
 				Seen: fmt.Sprintf("is the same cluster as %s: contexts %q and %q lead to one kube-system (%s)", a.Name, b.Context, a.Context, b.Facts.UID),
@@ -248,8 +248,7 @@ func distinctClusters(in Input) []Finding {
 
 func clocksAgree(in Input) []Finding {
 	var out []Finding
-	for _, p := range in.Couples() {
-		a, b := p[0], p[1]
+	for a, b := range in.Couples() {
 		apart := (a.Facts.ClockSkew - b.Facts.ClockSkew).Abs().Round(time.Second)
 		if apart < skewSeen {
 			continue

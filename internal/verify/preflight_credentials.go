@@ -152,7 +152,7 @@ func remotesAreOnce(in Input) []Finding {
 
 // remotesAreThere asks it of meshes that exist only: where an istiod is still to come, apply brings both.
 func remotesAreThere(in Input) []Finding {
-	runs := func(m Member) bool {
+	runs := func(m *Member) bool {
 		return slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return ours(i, in.Mesh) })
 	}
 	known := map[[2]string]bool{}
@@ -160,8 +160,8 @@ func remotesAreThere(in Input) []Finding {
 		known[[2]string{r.holder.Name, r.about}] = true
 	}
 	var out []Finding
-	for _, p := range in.Couples() {
-		for _, side := range [][2]Member{{p[0], p[1]}, {p[1], p[0]}} {
+	for a, b := range in.Couples() {
+		for _, side := range [][2]*Member{{a, b}, {b, a}} {
 			holder, about := side[0], side[1]
 			if known[[2]string{holder.Name, about.Name}] || !runs(holder) || !runs(about) {
 				continue

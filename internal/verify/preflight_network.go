@@ -85,12 +85,11 @@ func overlap(a, b []netip.Prefix) (x, y netip.Prefix, found bool) {
 
 func podRangesApart(in Input) []Finding {
 	var out []Finding
-	for _, p := range in.Couples() {
-		a, b := p[0], p[1]
+	for a, b := range in.Couples() {
 		if a.Network != b.Network {
 			continue
 		}
-		if x, y, found := overlap(podRanges(a.Facts), podRanges(b.Facts)); found {
+		if x, y, found := overlap(a.pods, b.pods); found {
 			out = append(out, Finding{
 				Cluster: b.Name, Other: a.Name,
 				Seen: fmt.Sprintf("pods of %s (%s) and of %s (%s) share addresses in network %s: a call meets whoever has the address where it starts", a.Name, x, b.Name, y, a.Network),
@@ -100,7 +99,7 @@ func podRangesApart(in Input) []Finding {
 	}
 	for _, m := range in.Members() {
 		shared := slices.ContainsFunc(in.Mesh.Clusters, func(c mesh.Cluster) bool { return c.Name != m.Name && c.Network == m.Network })
-		if shared && len(m.Facts.Nodes) > 0 && len(podRanges(m.Facts)) == 0 {
+		if shared && len(m.Facts.Nodes) > 0 && len(m.pods) == 0 {
 			out = append(out, Finding{
 				Cluster: m.Name, Severity: Note, Seen: "its nodes do not tell their pod ranges, so nobody can say whether they overlap others of network " + m.Network,
 				Do: "ask the CNI plugin for them (Calico: IPPools; Cilium: CiliumNodes) and compare",
@@ -113,12 +112,11 @@ func podRangesApart(in Input) []Finding {
 func podRangesAcross(in Input) []Finding {
 	overlapping := 0
 	var first Finding
-	for _, p := range in.Couples() {
-		a, b := p[0], p[1]
+	for a, b := range in.Couples() {
 		if a.Network == b.Network {
 			continue
 		}
-		if x, y, found := overlap(podRanges(a.Facts), podRanges(b.Facts)); found {
+		if x, y, found := overlap(a.pods, b.pods); found {
 			if overlapping == 0 {
 				first = Finding{Cluster: b.Name, Other: a.Name, Seen: fmt.Sprintf("pods of %s (%s) and of %s (%s) share addresses", a.Name, x, b.Name, y)}
 			}
@@ -138,13 +136,13 @@ func podRangesAcross(in Input) []Finding {
 
 func serviceRangesApart(in Input) []Finding {
 	var out []Finding
-	for _, p := range in.Couples() {
-		if p[0].Network != p[1].Network {
+	for a, b := range in.Couples() {
+		if a.Network != b.Network {
 			continue
 		}
-		for _, side := range [][2]Member{{p[0], p[1]}, {p[1], p[0]}} {
+		for _, side := range [][2]*Member{{a, b}, {b, a}} {
 			services, pods := side[0], side[1]
-			if x, y, found := overlap(prefixes(services.Facts.ServiceCIDRs), podRanges(pods.Facts)); found {
+			if x, y, found := overlap(prefixes(services.Facts.ServiceCIDRs), pods.pods); found {
 				out = append(out, Finding{
 					Cluster: services.Name, Other: pods.Name,
 					Seen: fmt.Sprintf("its Service range %s holds pods of %s (%s) in network %s: kube-proxy may catch calls to them", x, pods.Name, y, services.Network),
@@ -158,15 +156,15 @@ func serviceRangesApart(in Input) []Finding {
 
 func familiesMeet(in Input) []Finding {
 	var out []Finding
-	for _, p := range in.Couples() {
-		a, b := families(p[0].Facts), families(p[1].Facts)
-		if p[0].Network != p[1].Network || a == "" || b == "" || a == b || a == dualStack || b == dualStack {
+	for one, other := range in.Couples() {
+		a, b := families(one), families(other)
+		if one.Network != other.Network || a == "" || b == "" || a == b || a == dualStack || b == dualStack {
 			continue
 		}
 		out = append(out, Finding{
-			Cluster: p[1].Name, Other: p[0].Name,
-			Seen: fmt.Sprintf("pods of %s have %s addresses, those of %s %s, in one network %s", p[0].Name, a, p[1].Name, b, p[0].Network),
-			Do:   fmt.Sprintf("give them networks of their own: spec.clusters[name=%s].network", p[1].Name),
+			Cluster: other.Name, Other: one.Name,
+			Seen: fmt.Sprintf("pods of %s have %s addresses, those of %s %s, in one network %s", one.Name, a, other.Name, b, one.Network),
+			Do:   fmt.Sprintf("give them networks of their own: spec.clusters[name=%s].network", other.Name),
 		})
 	}
 	return out
@@ -174,9 +172,9 @@ func familiesMeet(in Input) []Finding {
 
 const dualStack = "IPv4 and IPv6"
 
-func families(f *facts.Cluster) string {
+func families(m *Member) string {
 	var four, six bool
-	for _, p := range podRanges(f) {
+	for _, p := range m.pods {
 		four, six = four || p.Addr().Is4(), six || p.Addr().Is6()
 	}
 	switch {

@@ -56,8 +56,8 @@ func Preflighted(in Input, took time.Duration) Report {
 	for _, c := range in.Mesh.Clusters {
 		r.Clusters = append(r.Clusters, clusterLine(in, c.Name))
 	}
-	for _, p := range in.Couples() {
-		r.Pairs = append(r.Pairs, pairLine(p[0], p[1]))
+	for a, b := range in.Couples() {
+		r.Pairs = append(r.Pairs, pairLine(a, b))
 	}
 	for _, x := range r.Results {
 		switch {
@@ -127,7 +127,7 @@ func loadBalancerInShort(in Input, lb facts.LoadBalancer) string {
 	return "unknown"
 }
 
-func pairLine(a, b Member) PairLine {
+func pairLine(a, b *Member) PairLine {
 	p := PairLine{
 		A: a.Name, B: b.Name, Networks: "differ", PodRanges: "apart",
 		ClocksApartSeconds: int64((a.Facts.ClockSkew - b.Facts.ClockSkew).Abs().Round(time.Second).Seconds()),
@@ -135,7 +135,7 @@ func pairLine(a, b Member) PairLine {
 	if a.Network == b.Network {
 		p.Networks = "shared"
 	}
-	ra, rb := podRanges(a.Facts), podRanges(b.Facts)
+	ra, rb := a.pods, b.pods
 	if len(ra) == 0 || len(rb) == 0 {
 		p.PodRanges = "unknown"
 	} else if _, _, overlaps := overlap(ra, rb); overlaps {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -96,5 +97,30 @@ func TestSaidSaysTheSameOnceAndTheWorstFirst(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, r.Said()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// BenchmarkPreflight is a mesh of 500 clusters in one network, 10 nodes each: 125,000 pairs.
+func BenchmarkPreflight(b *testing.B) {
+	in := fresh()
+	one := in.Mesh.Clusters[0]
+	in.Mesh.Clusters = nil
+	for i := range 500 {
+		c, f := one, *in.Now.Clusters["east"]
+		c.Name, c.Network, f.UID = fmt.Sprintf("c%d", i), "one", fmt.Sprint(i)
+		f.Nodes = nil
+		for n := range 10 {
+			f.Nodes = append(f.Nodes, facts.Node{
+				Name: fmt.Sprint(n), Ready: true, Arch: "amd64", Region: "r", Memory: 8 * gib, CPUMilli: 4000,
+				PodCIDRs: []string{fmt.Sprintf("100.%d.%d.0/24", 64+i/25, i%25*10+n)},
+			})
+		}
+		in.Mesh.Clusters = append(in.Mesh.Clusters, c)
+		in.Now.Clusters[c.Name] = &f
+	}
+	for b.Loop() {
+		if r := Preflighted(in, 0); r.Errors > 0 {
+			b.Fatal(r.Said()[0])
+		}
 	}
 }
