@@ -47,14 +47,18 @@ func Plan(p *Page, pl plan.Plan, o PlanOptions) {
 		n[plan.Create], n[plan.Configure], n[plan.Replace], n[plan.Delete], n[plan.Unchanged])
 }
 
+// few is how many new objects are shown one by one; more are counted by part, as when a cluster joins.
+const few = 5
+
 func planCluster(p *Page, changes []plan.Change, o PlanOptions) {
 	creates := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return c.Action != plan.Create })
-	if len(creates) > 0 && !o.All {
+	counted := len(creates) > few && !o.All
+	if counted {
 		fmt.Fprintf(p, "  %s %d create    %s\n", p.Good("+"), len(creates), byPart(creates))
 	}
 	shown := len(creates)
 	for _, c := range changes {
-		if c.Action == plan.Unchanged && !o.All || c.Action == plan.Create && !o.All {
+		if c.Action == plan.Unchanged && !o.All || c.Action == plan.Create && counted {
 			continue
 		}
 		shown++

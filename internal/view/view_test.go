@@ -50,11 +50,16 @@ func TestPlanForPeople(t *testing.T) {
 		{Clusters: []string{"east"}, Changes: []plan.Change{
 			{Cluster: "east", Object: object.Ref{Kind: "Namespace", Name: "istio-system"}, Part: object.PartFoundation, Action: plan.Create},
 			{Cluster: "east", Object: object.Ref{Kind: "Secret", Namespace: "istio-system", Name: "cacerts"}, Part: object.PartTrust, Action: plan.Create},
+			{Cluster: "east", Object: object.Ref{Kind: "ServiceAccount", Name: "a"}, Part: object.PartControlPlane, Action: plan.Create},
+			{Cluster: "east", Object: object.Ref{Kind: "ServiceAccount", Name: "b"}, Part: object.PartControlPlane, Action: plan.Create},
+			{Cluster: "east", Object: object.Ref{Kind: "ServiceAccount", Name: "c"}, Part: object.PartControlPlane, Action: plan.Create},
+			{Cluster: "east", Object: object.Ref{Kind: "ServiceAccount", Name: "d"}, Part: object.PartControlPlane, Action: plan.Create},
 		}},
 		{Clusters: []string{"west"}, Changes: []plan.Change{
 			{Cluster: "west", Object: ref, Part: object.PartGateway, Action: plan.Configure, Reason: "mesh traffic from east arrives here", Fields: []plan.FieldDiff{
 				{Path: "spec.ports[1].port", From: "15444", To: "15443", By: "kubectl-edit", At: now.Add(-12 * time.Minute)},
 			}},
+			{Cluster: "west", Object: object.Ref{Kind: "PeerAuthentication", Namespace: "istio-system", Name: "default"}, Action: plan.Create, Reason: "deleted by hand"},
 			{Cluster: "west", Object: object.Ref{Kind: "Namespace", Name: "istio-system"}, Action: plan.Unchanged},
 		}},
 	}, Pending: []plan.Pending{{Cluster: "north", Why: "its API server does not answer"}}}
@@ -62,12 +67,13 @@ func TestPlanForPeople(t *testing.T) {
 	Plan(NewPage(&b, false), pl, PlanOptions{Now: now})
 	want := strings.TrimLeft(`
 wave 1 · east
-  + 2 create    foundation 1 · trust 1
+  + 6 create    foundation 1 · trust 1 · control plane 4
 wave 2 · west
   ~ Service istio-system/istio-eastwestgateway                   mesh traffic from east arrives here
       spec.ports[1].port   15444 → 15443  changed by kubectl-edit, 12 min ago
+  + PeerAuthentication istio-system/default                      deleted by hand
 ! north is left as it is: its API server does not answer
-2 to create, 1 to change, 0 to replace, 0 to delete; 1 stay as they are.
+7 to create, 1 to change, 0 to replace, 0 to delete; 1 stay as they are.
 `, "\n")
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)

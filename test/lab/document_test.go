@@ -8,9 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -38,19 +42,24 @@ func document(t testing.TB, clusters ...string) string {
 }
 
 // versions are the resourceVersions of everything that Isthmus owns in a cluster, by its own inventory.
-func versions(t testing.TB, cluster string) map[object.Ref]string {
+func versions(t testing.TB, name string) map[object.Ref]string {
 	t.Helper()
+	conn, err := cluster.Options{Kubeconfig: world.kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	out := map[object.Ref]string{}
-	for _, ref := range inventory(t, cluster) {
-		kind := ref.Kind
-		if ref.Group != "" {
-			kind += "." + ref.Group
+	for _, ref := range inventory(t, name) {
+		r, err := conn.Resource(schema.GroupVersionKind{Group: ref.Group, Kind: ref.Kind}, ref.Namespace)
+		if err != nil {
+			t.Fatal(err)
 		}
-		args := []string{"get", kind, ref.Name, "-o", "jsonpath={.metadata.resourceVersion}"}
-		if ref.Namespace != "" {
-			args = append(args, "-n", ref.Namespace)
+		live, err := r.Get(t.Context(), ref.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatalf("%s: %s, which the inventory names: %v", name, ref, err)
 		}
-		out[ref] = kubectl(t, cluster, args...)
+		out[ref] = live.GetResourceVersion()
 	}
 	return out
 }
