@@ -140,7 +140,7 @@ func (s *service) against(o *service) []Finding {
 		say(Error, o.Spec("type"), fmt.Sprintf("%s is an ExternalName in one of %s and %s and not in the other", s.host, s.cluster, o.cluster), "make both the same")
 	}
 	if len(s.selector) > 0 && len(o.selector) > 0 && !maps.Equal(s.selector, o.selector) {
-		say(Warning, o.Spec("selector"), fmt.Sprintf("%s chooses %s in %s and %s in %s: are these the same workloads?", s.host, selectorText(s.selector), s.cluster, selectorText(o.selector), o.cluster), "give both the same selector, or the services different names")
+		say(Warning, o.Spec("selector").First(), fmt.Sprintf("%s chooses %s in %s and %s in %s: are these the same workloads?", s.host, selectorText(s.selector), s.cluster, selectorText(o.selector), o.cluster), "give both the same selector, or the services different names")
 	}
 	return all
 }

@@ -193,28 +193,38 @@ func severityOf(l diag.Level) Severity {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// echoes drops what Istio's validation says of an object in which our own analysers have found what is wrong: the
-// same thing once more, without a place.
+// echoRules are findings of Istio's that only say again, without a place, what one of ours has said of the same
+// object, or of one that they name.
+var echoRules = []struct {
+	code, says string
+	ours       []string
+}{
+	{"IST0106", "", []string{"ANA002", "ANA005", "ANA006"}},
+	{"IST0132", "", []string{"ANA002", "ANA005", "ANA006", "ANA012"}},
+	{"IST0133", "outlier detection", []string{"ANA030"}},
+}
+
 func echoes(all []Finding) []Finding {
-	broken := map[string]bool{}
-	for _, f := range all {
-		if slices.Contains([]string{"ANA002", "ANA005", "ANA006"}, f.ID) {
-			broken[f.Object] = true
-		}
-	}
-	return slices.DeleteFunc(all, func(f Finding) bool {
-		switch f.ID {
-		case "IST0106":
-			return broken[f.Object]
-		case "IST0132": // a host that a Gateway does not have, because the Gateway's hosts could not be read
-			for o := range broken {
-				if strings.HasPrefix(o, "Gateway ") && strings.HasSuffix(f.Seen, " "+o+".") {
-					return true
-				}
+	echo := func(f Finding) bool {
+		for _, r := range echoRules {
+			if r.code != f.ID || !strings.Contains(f.Seen, r.says) {
+				continue
+			}
+			if slices.ContainsFunc(all, func(o Finding) bool {
+				return slices.Contains(r.ours, o.ID) && o.Object != "" && (o.Object == f.Object || strings.Contains(f.Seen, " "+o.Object+"."))
+			}) {
+				return true
 			}
 		}
 		return false
-	})
+	}
+	var kept []Finding
+	for _, f := range all {
+		if !echo(f) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // istioMessage is Istio's own words about one of its codes; ok is false for others.

@@ -9,8 +9,8 @@ import (
 	"isthmus.dev/isthmus/internal/edit"
 )
 
-// nearest are the names that somebody may have meant by name, nearest first: those within an edit distance of a
-// third of the longer name (two letters at most, one for names under five letters). A name that differs in its
+// nearest are the names that somebody may have meant by name, nearest first: those within an edit distance of
+// two letters, one for names under five letters, none for names under three. A name that differs in its
 // digits alone is another name, not a slip: v1 and v2.
 func nearest(name string, known []string) []string {
 	type candidate struct {
@@ -43,7 +43,10 @@ const maxName = 253
 
 // slack is how many letters two names may differ by and still be thought the same.
 func slack(a, b string) int {
-	if n := max(len(a), len(b)); n < 5 {
+	switch n := max(len(a), len(b)); {
+	case n < 3:
+		return 0
+	case n < 5:
 		return 1
 	}
 	return 2

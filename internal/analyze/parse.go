@@ -106,12 +106,20 @@ func (f *File) chunks() []chunk {
 	return append(all, chunk{start, len(f.text.data)})
 }
 
+// kubernetes finds what every object of Kubernetes has. A text without it is something else, and nobody's concern.
+var kubernetes = regexp.MustCompile(`(?m)^[ \t{]*"?(apiVersion|kind)"?[ \t]*:`)
+
 // documents reads a chunk; what is no YAML is noted.
 func (f *File) documents(c chunk) (roots []*yaml.Node) {
 	first := f.text.lineAt(c.start) - 1
+	breaks := func(x fault) {
+		if kubernetes.Match(f.text.data[c.start:c.end]) {
+			f.broken = append(f.broken, x)
+		}
+	}
 	defer func() {
 		if p := recover(); p != nil {
-			f.broken = append(f.broken, fault{Pos: Pos{first + 1, 1}, seen: fmt.Sprintf("this is no YAML that can be read: %v", p), do: "write it anew"})
+			breaks(fault{Pos: Pos{first + 1, 1}, seen: fmt.Sprintf("this is no YAML that can be read: %v", p), do: "write it anew"})
 		}
 	}()
 	dec := yaml.NewDecoder(bytes.NewReader(f.text.data[c.start:c.end]))
@@ -122,13 +130,13 @@ func (f *File) documents(c chunk) (roots []*yaml.Node) {
 			return roots
 		}
 		if err != nil {
-			f.broken = append(f.broken, f.syntax(first, err))
+			breaks(f.syntax(first, err))
 			return roots
 		}
 		shift(&doc, first)
 		root := doc.Content[0]
 		if _, err := unfolded(root, map[*yaml.Node]int{}); err != nil {
-			f.broken = append(f.broken, fault{Pos: Pos{root.Line, root.Column}, seen: "this document cannot be used: " + err.Error(), do: "write it without aliases"})
+			breaks(fault{Pos: Pos{root.Line, root.Column}, seen: "this document cannot be used: " + err.Error(), do: "write it without aliases"})
 			continue
 		}
 		roots = append(roots, root)

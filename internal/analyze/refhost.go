@@ -153,6 +153,8 @@ type mention struct {
 	name, ns string
 	o        *Object
 	where    string
+	// weak is a host that is called: two hosts with nearly one name are more often two than one.
+	weak bool
 }
 
 // nameLabels are labels whose value is, by habit, the name of the service too.
@@ -165,7 +167,7 @@ func (w *World) mentions(m *member) []mention {
 	add := func(o *Object, v Value, labels Value) {
 		for _, l := range nameLabels {
 			if x := labels.Get(l); x.Str() != "" {
-				all = append(all, mention{x.Str(), o.Namespace, o, fmt.Sprintf("%s has %s: %s", where(o, x), l, x.Str())})
+				all = append(all, mention{x.Str(), o.Namespace, o, fmt.Sprintf("%s has %s: %s", where(o, x), l, x.Str()), false})
 			}
 		}
 	}
@@ -183,17 +185,23 @@ func (w *World) mentions(m *member) []mention {
 	}
 	for _, c := range w.calls(m) {
 		if name, ns, ok := split(c.fqdn); ok {
-			all = append(all, mention{name, ns, c.o, where(c.o, c.v) + " names the host " + c.v.Str()})
+			all = append(all, mention{name, ns, c.o, where(c.o, c.v) + " names the host " + c.v.Str(), true})
 		}
 	}
 	return all
 }
 
+// minMisspelt is the shortest name that is doubted on the ground of other names alone.
+const minMisspelt = 6
+
 // misspelt judges a host where no Service of its namespace was read, by the names that the same configuration uses
 // elsewhere: one of them that is nearly the same, while this one occurs nowhere else, is likely what was meant.
 func (w *World) misspelt(c call, f Finding, words []mention) (Finding, bool) {
 	name, ns, _ := split(c.fqdn)
-	evidence := map[string][]string{}
+	if len(name) < minMisspelt {
+		return f, false
+	}
+	evidence, strong := map[string][]string{}, []string{}
 	say := func(n, why string) {
 		if !slices.Contains(evidence[n], why) {
 			evidence[n] = append(evidence[n], why)
@@ -207,6 +215,9 @@ func (w *World) misspelt(c call, f Finding, words []mention) (Finding, bool) {
 			return f, false
 		}
 		say(x.name, x.where)
+		if !x.weak {
+			strong = append(strong, x.name)
+		}
 	}
 	for _, match := range c.rule.Get("match").Items() {
 		for _, how := range []string{"exact", "prefix"} {
@@ -216,11 +227,12 @@ func (w *World) misspelt(c call, f Finding, words []mention) (Finding, bool) {
 				return f, false
 			}
 			if segment != "" {
+				strong = append(strong, segment)
 				say(segment, fmt.Sprintf("the same route takes the path %s", uri.Str()))
 			}
 		}
 	}
-	right, ok := near(name, slices.Collect(maps.Keys(evidence)))
+	right, ok := near(name, strong)
 	if !ok {
 		return f, false
 	}

@@ -50,13 +50,15 @@ func wrongPort(w *World) []Finding {
 // (pilot/pkg/networking/core/route, GetDestinationCluster). A Gateway that was not read may.
 func (w *World) listens(m *member, o *Object, names []Value, s *service) bool {
 	for _, v := range names {
-		g := m.gatewayNamed(o, v.Str())
-		if g == nil {
+		gateways := m.gatewayNamed(o, v.Str())
+		if len(gateways) == 0 {
 			return true
 		}
-		for _, server := range g.Spec("servers").Items() {
-			if n, ok := server.Get("port", "number").Int(); ok && s.has(n) {
-				return true
+		for _, g := range gateways {
+			for _, server := range g.Spec("servers").Items() {
+				if n, ok := server.Get("port", "number").Int(); ok && s.has(n) {
+					return true
+				}
 			}
 		}
 	}
@@ -142,15 +144,15 @@ func fits(proto string) string {
 // deafServers judges a VirtualService for gateways by the servers of the Gateways that it names.
 func deafServers(m *member, o *Object, rules Value, proto string, names []Value) []Finding {
 	for _, v := range names {
-		g := m.gatewayNamed(o, v.Str())
-		if g == nil {
-			continue
+		gateways := m.gatewayNamed(o, v.Str())
+		var servers []Value
+		for _, g := range gateways {
+			servers = append(servers, g.Spec("servers").Items()...)
 		}
-		servers := g.Spec("servers").Items()
 		if len(servers) == 0 || slices.ContainsFunc(servers, func(s Value) bool { return serverTakes(s) == proto || serverTakes(s) == "" }) {
 			continue
 		}
-		f := o.find(m.Name, Value{node: rules.key})
+		f, g := o.find(m.Name, Value{node: rules.key}), gateways[0]
 		p := servers[0].Get("port", "protocol")
 		f.Seen = fmt.Sprintf("these %s routes never apply: every server of Gateway %s/%s takes %s routes", proto, g.Namespace, g.Name, serverTakes(servers[0]))
 		f.Evidence = fmt.Sprintf("%s has protocol %s", where(g, p), p.Str())

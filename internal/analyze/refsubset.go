@@ -78,6 +78,9 @@ func (w *World) undefined(t target, about []rule, drafts map[string]*Edit) Findi
 	}
 	f.Seen = fmt.Sprintf("no DestinationRule defines the subset %s of %s: every call to it is answered with 503", subset, t.host.Str())
 	f.Evidence = "no DestinationRule for that host was read"
+	if len(rules(t.member)) == 0 && len(w.lookup(t.fqdn)) == 0 && !w.whole() {
+		f.Severity, f.Evidence = Warning, "no DestinationRule at all was read"
+	}
 	f.Do = fmt.Sprintf("add a DestinationRule with the subset %s, or take the subset out of the route", subset)
 	for _, m := range w.members {
 		for _, r := range rules(m) {

@@ -75,7 +75,7 @@ func (r Report) Sarif() Sarif {
 
 // Text is a finding in one piece: what was seen, on what it rests, what to do.
 func (f Finding) Text() string {
-	s := f.Seen
+	s := strings.TrimSuffix(f.Seen, ".")
 	if len(f.Clusters) > 0 {
 		s = strings.Join(f.Clusters, ", ") + ": " + s
 	}

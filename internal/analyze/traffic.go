@@ -70,7 +70,7 @@ func (w *World) viewers(m *member, o *Object) []string {
 		spaces = append(spaces, o.Namespace)
 	}
 	for _, v := range names {
-		if g := m.gatewayNamed(o, v.Str()); g != nil {
+		for _, g := range m.gatewayNamed(o, v.Str()) {
 			for _, x := range w.gatewayPods(m.Name, g) {
 				spaces = append(spaces, x.Namespace)
 			}

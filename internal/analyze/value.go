@@ -36,9 +36,10 @@ func (v Value) IsNull() bool {
 	return n == nil || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-// Pos is where the value stands; for null, which may have no letter of its own, where its key stands.
+// Pos is where a scalar stands. Of a map or list that is the place of its key; and so of null, which may have no
+// letter of its own.
 func (v Value) Pos() Pos {
-	if v.key != nil && (v.node == nil || v.IsNull()) {
+	if v.key != nil && (v.node == nil || v.IsNull() || v.node.Kind == yaml.MappingNode || v.node.Kind == yaml.SequenceNode) {
 		return v.KeyPos()
 	}
 	if v.node == nil {
@@ -165,6 +166,14 @@ func (v Value) Str() string {
 func (v Value) Int() (n int, ok bool) {
 	i, err := strconv.Atoi(v.Str())
 	return i, err == nil && v.Str() != ""
+}
+
+// First is a map's first value, or the value itself if it has none.
+func (v Value) First() Value {
+	if f := v.Fields(); len(f) > 0 {
+		return f[0].Value
+	}
+	return v
 }
 
 // Strings are the texts of a list's items.
