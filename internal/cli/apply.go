@@ -95,10 +95,10 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 	}
 	if len(why) == 0 && !skipChecks {
 		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts}) {
-			if r.Severity != verify.Error {
-				continue
-			}
 			for _, f := range r.Findings {
+				if f.Severity != verify.Error {
+					continue
+				}
 				if unreachable := p.Facts.Clusters[f.Cluster]; unreachable != nil && unreachable.Err != "" {
 					continue // said to be skipped
 				}
