@@ -14,9 +14,6 @@ import (
 // consider looks at what failed and gives up on what waiting will not change. A reason counts once it was found
 // twice in a row: a snapshot taken in the middle of a change proves nothing.
 func (r *proving) consider(ctx context.Context, pending []*attempt) error {
-	if !slices.ContainsFunc(pending, func(a *attempt) bool { return a.tries != 1 }) {
-		return nil // a first failure is often just early
-	}
 	r.look(ctx)
 	for _, a := range pending {
 		reasons := Judge(r.caseOf(a.from, a.to, a.kind))

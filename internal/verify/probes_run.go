@@ -110,24 +110,25 @@ func (r *proving) placeOne(ctx context.Context, c mesh.Cluster, s *SiteEvidence,
 	report(fmt.Sprintf("placing %d objects", len(objects)))
 	placing, stop := context.WithCancel(ctx)
 	defer stop()
-	placed := make(chan error, 1)
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
+	placed := make(chan error, 1)
 	go func() {
 		err := r.Sites[c.Name].Place(placing, objects, report)
 		if err != nil {
-			unwatch()
+			unwatch() // no pod will come
 		}
 		placed <- err
 	}()
 	err := r.ready(watching, c, s, report)
-	if err == nil && s.waiting() == "" {
+	switch {
+	case err == nil && s.waiting() == "":
 		return <-placed // it has a last word to write
+	case watching.Err() != nil:
+		return <-placed
 	}
 	stop()
-	if placeErr := <-placed; watching.Err() != nil && placeErr != nil {
-		return placeErr
-	}
+	<-placed // whatever it says, it was told to stop
 	return err
 }
 
@@ -139,7 +140,8 @@ func (s *SiteEvidence) waiting() string {
 		switch {
 		case p.Ready:
 		case p.Stuck:
-			all = append(all, fmt.Sprintf("%s (%s)", role, p.Problem))
+			brief := strings.SplitN(p.Problem, ": ", 3) // a container's problem goes on with a long message
+			all = append(all, fmt.Sprintf("%s (%s)", role, strings.Join(brief[:min(2, len(brief))], ": ")))
 		default:
 			all = append(all, string(role))
 		}

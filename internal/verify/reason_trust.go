@@ -102,6 +102,8 @@ func forbidden(c Case) (Reason, bool) {
 	return Reason{
 		Text: fmt.Sprintf("%s in %s refuses %s (RBAC: access denied)", who, c.To.Name, Identity(c.Mesh, Client)),
 		Next: kubectl(c.To, "get authorizationpolicies -A"),
+		// Without one, the policy that refused may just have been deleted.
+		Proven: len(c.to().Policies) > 0,
 	}, true
 }
 

@@ -1,0 +1,112 @@
+package verify
+
+import (
+	"encoding/xml"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isthmus.dev/isthmus/internal/probe"
+)
+
+// redProof is a mesh of two whose west has no gateway pod.
+func redProof() Proof {
+	yes := true
+	good := func(p string) CallProof {
+		return CallProof{Protocol: p, Delivered: true, Encrypted: &yes, OK: true, Tries: 1, Result: probe.Result{OK: true, LatencyMillis: 11.2}}
+	}
+	down := []Reason{{Code: "gateway-not-ready", Text: "west's gateway has no ready pod", Next: "isthmus apply", Proven: true}}
+	p := Proof{
+		Mesh: "shop", Taken: noon, TookMillis: 9400, Clusters: []ProvedCluster{{Name: "east"}, {Name: "west"}},
+		Cells: []Cell{
+			{From: "east", To: "east", Path: Local, OK: true, LatencyMillis: 1.9, Calls: []CallProof{good(probe.HTTP), good(probe.GRPC)}},
+			{
+				From: "east", To: "west", Path: Gateway, Wrong: "no healthy upstream", Reasons: down,
+				Calls: []CallProof{
+					{Protocol: probe.HTTP, Encrypted: new(bool), Wrong: "no healthy upstream", Tries: 3, Result: probe.Result{Class: probe.Status}},
+					good(probe.GRPC),
+				},
+			},
+			{From: "west", To: "east", Path: Gateway, OK: true, LatencyMillis: 0.4, Calls: []CallProof{good(probe.HTTP), {Protocol: probe.TCP, Delivered: true, OK: true}}},
+			{From: "west", To: "west", Path: Local, OK: true, LatencyMillis: 2, Calls: []CallProof{good(probe.HTTP)}},
+		},
+		Refusals: []Refusal{
+			{From: "east", To: "west", Kind: NoCertificate, Wrong: "connection refused", Verdict: probe.NotReached, Reasons: down},
+			{From: "west", To: "west", Kind: PlainText, OK: true, Verdict: probe.TurnedAway},
+		},
+	}
+	p.complete()
+	return p
+}
+
+func TestOneCauseIsSaidOnce(t *testing.T) {
+	p := redProof()
+	if p.Passed || len(p.Failures) != 1 {
+		t.Fatalf("passed %t, failures %+v; want one", p.Passed, p.Failures)
+	}
+	f := p.Failures[0]
+	if diff := cmp.Diff([]string{"east → west", "stranger from east at west (no certificate)"}, f.Subjects); diff != "" {
+		t.Errorf("subjects: -want +got\n%s", diff)
+	}
+	if f.Title() != "east → west" {
+		t.Errorf("title %q: what strangers met is no news beside a call that failed", f.Title())
+	}
+	f.Subjects = f.Subjects[1:]
+	if f.Title() != "stranger from east at west (no certificate)" {
+		t.Errorf("title %q of a stranger alone", f.Title())
+	}
+	f.Subjects = []string{"a", "b", "c", "d", "e", "f"}
+	if f.Title() != "a, b, c, d and 2 more" {
+		t.Errorf("title %q of six", f.Title())
+	}
+}
+
+func TestTalliesCountWhatWasAsked(t *testing.T) {
+	d, e, s, p := redProof().Tallies()
+	got := []Tally{d, e, s, p}
+	if diff := cmp.Diff([]Tally{{3, 4}, {3, 4}, {0, 1}, {1, 1}}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestJUnitHasACaseForEverythingThatWasAsked(t *testing.T) {
+	out, err := xml.MarshalIndent(redProof().JUnit(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimPrefix(`
+<testsuite name="isthmus verify shop" tests="9" failures="2" skipped="0" time="9.400" timestamp="2026-11-24T12:00:00">
+  <testcase classname="calls" name="east → east http">
+    <system-out>11.2 ms</system-out>
+  </testcase>
+  <testcase classname="calls" name="east → east grpc">
+    <system-out>11.2 ms</system-out>
+  </testcase>
+  <testcase classname="calls" name="east → west http">
+    <failure message="no healthy upstream">west&#39;s gateway has no ready pod&#xA;Next: isthmus apply</failure>
+  </testcase>
+  <testcase classname="calls" name="east → west grpc">
+    <system-out>11.2 ms</system-out>
+  </testcase>
+  <testcase classname="calls" name="west → east http">
+    <system-out>11.2 ms</system-out>
+  </testcase>
+  <testcase classname="calls" name="west → east tcp">
+    <system-out>0.0 ms</system-out>
+  </testcase>
+  <testcase classname="calls" name="west → west http">
+    <system-out>11.2 ms</system-out>
+  </testcase>
+  <testcase classname="refusals" name="east → west no certificate">
+    <failure message="connection refused">west&#39;s gateway has no ready pod&#xA;Next: isthmus apply</failure>
+    <system-out>unreachable</system-out>
+  </testcase>
+  <testcase classname="refusals" name="west → west plain text">
+    <system-out>refused</system-out>
+  </testcase>
+</testsuite>`, "\n")
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
