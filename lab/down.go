@@ -21,9 +21,11 @@ func Down(ctx context.Context, name, dir string) error {
 	if os.Geteuid() != 0 {
 		return &Error{Problem: "taking a lab down needs root", Do: "run it with sudo"}
 	}
-	if err := (config.Config{Name: name}).Defaulted().Validate(); err != nil {
+	c := config.Config{Name: name}.Defaulted()
+	if err := c.Validate(); err != nil {
 		return err
 	}
+	name = c.Name
 	t, kubeconfig, err := target(name, dir)
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func Leftovers(name, dir string) ([]Trace, error) {
 	return list, err
 }
 
-// target says where to look for the lab, from the record, from its own state, and from its name.
+// target says where to look for the lab, from the record, from its own state, and from its name, which must not be empty.
 func target(name, dir string) (sweep.Target, string, error) {
 	record, err := registry.Read()
 	if err != nil {

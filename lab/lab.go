@@ -69,6 +69,9 @@ func Open(name string) (*Lab, error) {
 		}
 		return nil, &Error{Problem: fmt.Sprintf("there is no lab %q on this machine", name), Do: do, Err: ErrNotFound}
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &Error{Problem: fmt.Sprintf("lab %q belongs to root", name), Do: "run it with sudo", Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

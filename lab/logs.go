@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,7 +113,9 @@ func (l *Lab) Command(ctx context.Context, node string, argv []string) (*exec.Cm
 		}
 	}
 	cmd := exec.CommandContext(ctx, program, argv[1:]...)
-	cmd.Env = append(os.Environ(), "PATH="+path, "KUBECONFIG="+c.Path("etc", "admin.kubeconfig"),
+	// Not the mark of another lab, if this is run by one of its commands.
+	environ := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ISTHMUS_LAB=") })
+	cmd.Env = append(environ, "PATH="+path, "KUBECONFIG="+c.Path("etc", "admin.kubeconfig"),
 		"CONTAINERD_ADDRESS="+n.Containerd(), "CONTAINERD_NAMESPACE=k8s.io", layout.Mark(l.Name))
 	return cmd, nil
 }

@@ -29,8 +29,9 @@ var tools = []tool{
 	{"modprobe", "kmod", "the kernel's modules are loaded with it"},
 }
 
-// checkMachine refuses a machine on which no lab can run, naming what is missing and how to get it.
-func checkMachine(ctx context.Context) error {
+// checkMachine refuses a machine on which no lab can run, naming what is missing and how to get it. distance: clusters
+// are to be far from each other.
+func checkMachine(ctx context.Context, distance bool) error {
 	if os.Geteuid() != 0 {
 		return &Error{Problem: "a lab needs root: it makes network namespaces and mounts", Do: "run it with sudo"}
 	}
@@ -47,7 +48,7 @@ func checkMachine(ctx context.Context) error {
 	if len(missing) > 0 {
 		return &Error{Problem: "programs are missing: " + strings.Join(missing, ", "), Do: "apt-get install " + strings.Join(slices.Compact(packages), " ")}
 	}
-	return checkKernel(ctx)
+	return checkKernel(ctx, distance)
 }
 
 // A feature is something the kernel must have, with the file that shows it and the module that brings it.
@@ -58,8 +59,15 @@ var features = []feature{
 	{"bridge netfilter", "/proc/sys/net/bridge/bridge-nf-call-iptables", "br_netfilter", "Services between pods of one node need it"},
 }
 
-func checkKernel(ctx context.Context) error {
-	for _, f := range features {
+// tun is needed only for distance between clusters.
+var tun = feature{"tun devices", "/dev/net/tun", "tun", "distance between clusters is made with them"}
+
+func checkKernel(ctx context.Context, distance bool) error {
+	list := features
+	if distance {
+		list = append(slices.Clone(list), tun)
+	}
+	for _, f := range list {
 		if f.there() {
 			continue
 		}
@@ -69,6 +77,12 @@ func checkKernel(ctx context.Context) error {
 				Problem: fmt.Sprintf("the kernel has no %s: %s", f.name, f.use),
 				Do:      "modprobe " + f.module + ", or a kernel built with it",
 			}
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "nft", "list", "tables").CombinedOutput(); err != nil {
+		return &Error{
+			Problem: "the kernel has no nftables: " + strings.TrimSpace(string(out)),
+			Do:      "modprobe nf_tables, or a kernel built with it", Err: err,
 		}
 	}
 	return nil

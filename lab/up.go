@@ -32,6 +32,8 @@ type Options struct {
 	Programs string
 	// Executable is an isthmus-lab, whose hidden command "supervise" runs the supervisor; this program when empty.
 	Executable string
+	// Unpacking is called when the images are about to be unpacked, which takes seconds and is done once; nil for none.
+	Unpacking func()
 	// Report is told what is being waited for, whenever that changes; nil for none. Calls do not overlap.
 	Report func(Status)
 	// Timeout is how long to wait for the clusters once everything is built; without end when zero.
@@ -54,7 +56,7 @@ func Up(ctx context.Context, c Config, o Options) (*Lab, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := checkMachine(ctx); err != nil {
+	if err := checkMachine(ctx, len(c.Links) > 0); err != nil {
 		return nil, err
 	}
 	programs, err := programs(ctx, o)
@@ -94,7 +96,7 @@ func programs(ctx context.Context, o Options) (layout.Programs, error) {
 		return layout.Programs{}, err
 	}
 	p := layout.Programs{Bin: filepath.Join(dir, "bin"), CNI: cni}
-	p.Seed, err = seed.Ensure(ctx, SeedDir, p.Bin, images)
+	p.Seed, err = seed.Ensure(ctx, SeedDir, p.Bin, images, o.Unpacking)
 	return p, err
 }
 
@@ -251,7 +253,7 @@ func (l *Lab) supervise(ctx context.Context, executable string) error {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(executable, superviseCommand, l.Dir)
-	cmd.Env = append(os.Environ(), layout.Mark(l.Name))
+	cmd.Env = layout.Environ(l.Name)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

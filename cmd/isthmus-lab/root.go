@@ -97,10 +97,11 @@ func noUnknownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("no command %q; did you mean %q?", args[0], near[0])
 	}
-	return usagef("no command %q; see: isthmus-lab --help", args[0])
+	return usagef("no command %q; see: %s --help", args[0], c.CommandPath())
 }
 
 // args turns cobra's complaint about arguments into a usage error.

@@ -28,6 +28,9 @@ type upFlags struct {
 	timeout    time.Duration
 }
 
+// shape are the flags that say what the lab is, in place of a file.
+var shape = []string{"clusters", "nodes", "network", "hollow"}
+
 func newUp(e *env) *cobra.Command {
 	var f upFlags
 	c := &cobra.Command{
@@ -38,7 +41,12 @@ func newUp(e *env) *cobra.Command {
 The first time it builds Kubernetes, containerd, Istio and the rest from pinned sources, which takes minutes; what is
 built is kept. A lab that runs already is left as it is; asked for more clusters, it gets the others.`,
 		Args: args(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return e.up(c, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if i := slices.IndexFunc(shape, c.Flags().Changed); f.file != "" && i >= 0 {
+				return usagef("--file and --%s both say what the lab is; write it into the file", shape[i])
+			}
+			return e.up(c, f)
+		},
 	}
 	c.Flags().StringVarP(&f.file, "file", "f", "", "lab.yaml: clusters, regions, zones, latency and loss between them")
 	c.Flags().IntVar(&f.clusters, "clusters", 2, "how many clusters: east, west, north, south, center, c6, ...")
@@ -49,10 +57,6 @@ built is kept. A lab that runs already is left as it is; asked for more clusters
 	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lab's files (default: "+lab.DefaultDir+")")
 	c.Flags().StringVar(&f.programs, "programs", "", "folder with bin, cni and images to use instead of building them")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the clusters, once everything is built")
-	c.MarkFlagsMutuallyExclusive("file", "clusters")
-	c.MarkFlagsMutuallyExclusive("file", "nodes")
-	c.MarkFlagsMutuallyExclusive("file", "network")
-	c.MarkFlagsMutuallyExclusive("file", "hollow")
 	return c
 }
 
@@ -92,7 +96,7 @@ func (e *env) up(c *cobra.Command, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	shaped := slices.ContainsFunc([]string{"file", "clusters", "nodes", "network", "hollow"}, c.Flags().Changed)
+	shaped := f.file != "" || slices.ContainsFunc(shape, c.Flags().Changed)
 	if old, err := lab.Open(e.name); err == nil && !shaped {
 		doc = old.Document // go on with what there is
 	}
@@ -110,8 +114,12 @@ func (e *env) up(c *cobra.Command, f upFlags) error {
 	began := time.Now()
 	l, err := lab.Up(c.Context(), doc, lab.Options{
 		Programs: f.programs, Build: build.Options{Report: shown.build}, Report: shown.lab, Timeout: f.timeout,
+		Unpacking: func() { progress.Set("images", "unpacking · once, then kept") },
 	})
 	progress.Close()
+	if _, none := lab.Open(doc.Name); errors.Is(err, context.Canceled) && none != nil {
+		return fmt.Errorf("stopped before anything was started; what is built is kept\n  Go on: isthmus-lab up%s", e.flag())
+	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("stopped waiting; what was started goes on by itself\n  Go on: isthmus-lab up%s    Take it down: isthmus-lab down%[1]s", e.flag())
 	}
@@ -123,14 +131,24 @@ func (e *env) up(c *cobra.Command, f upFlags) error {
 		names = append(names, k.Name)
 	}
 	fmt.Fprintf(e.Out, "ready in %s · export KUBECONFIG=%s · contexts %s\n", screen.Seconds(time.Since(began)), l.Kubeconfig, strings.Join(names, ", "))
-	fmt.Fprintf(e.Out, "Next: isthmus-lab status%s\n", e.flag())
+	fmt.Fprintf(e.Out, "Next: %s\n", next(l, e.flag()))
 	return nil
+}
+
+// next is the command that makes a mesh of the lab, if the example in this repository fits it.
+func next(l *lab.Lab, flag string) string {
+	east, ok := l.Cluster("east")
+	west, ok2 := l.Cluster("west")
+	if ok && ok2 && !east.Hollow && !west.Hollow && len(l.Clusters) == 2 && east.Network != west.Network {
+		return "isthmus check -f examples/quickstart/mesh.yaml"
+	}
+	return "isthmus-lab status" + flag
 }
 
 // upView shows how far Up is.
 type upView struct {
 	progress *screen.Progress
-	built    bool
+	began    bool
 	done     map[string]bool
 }
 
@@ -138,7 +156,6 @@ func (v *upView) build(ev build.Event) {
 	if ev.Cached || ev.Program == "" {
 		return
 	}
-	v.built = true
 	if ev.Finished == ev.Total {
 		v.progress.Done("building", screen.Yes, fmt.Sprintf("%d programs and images in %s; kept", ev.Total, screen.Seconds(ev.Elapsed)))
 		return
@@ -147,6 +164,10 @@ func (v *upView) build(ev build.Event) {
 }
 
 func (v *upView) lab(s lab.Status) {
+	if !v.began {
+		v.began = true
+		v.progress.End("images")
+	}
 	for _, c := range s.Clusters {
 		switch {
 		case v.done[c.Name]:

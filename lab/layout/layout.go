@@ -151,6 +151,12 @@ func CgroupRoot(lab string) string { return "/isthmus-lab." + lab }
 // Mark is the environment variable that every program of the lab carries.
 func Mark(lab string) string { return "ISTHMUS_LAB=" + lab }
 
+// Environ is the whole environment of a program of the lab: nothing of the caller's, such as a proxy that would be asked
+// for addresses of the lab, or the mark of another lab.
+func Environ(lab string, more ...string) []string {
+	return append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", Mark(lab)}, more...)
+}
+
 // StateFile holds the layout itself.
 func (l Lab) StateFile() string { return StateFile(l.Dir) }
 

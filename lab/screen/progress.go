@@ -71,6 +71,15 @@ func (p *Progress) Done(key, mark, text string) {
 	fmt.Fprintf(p.s.Err, "%s %s  %s\n", p.s.Mark(p.s.Err, mark), key, text)
 }
 
+// End takes a key's living line away without a word.
+func (p *Progress) End(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.find(key); i >= 0 {
+		p.lines = slices.Delete(p.lines, i, i+1)
+	}
+}
+
 // Close takes living lines away.
 func (p *Progress) Close() {
 	if p.stop != nil {

@@ -25,8 +25,9 @@ import (
 const keep = 2
 
 // Ensure returns the folder of the seed with the images, docker archives, made by the containerd and ctr in bin. It lies
-// below cache. One that is there is used; only one process makes one at a time.
-func Ensure(ctx context.Context, cache, bin string, images []string) (string, error) {
+// below cache. One that is there is used; only one process makes one at a time. begin, if not nil, is called before one is
+// made.
+func Ensure(ctx context.Context, cache, bin string, images []string, begin func()) (string, error) {
 	key, err := key(append([]string{filepath.Join(bin, "containerd")}, images...))
 	if err != nil {
 		return "", fmt.Errorf("unpack the lab's images: %w", err)
@@ -46,6 +47,9 @@ func Ensure(ctx context.Context, cache, bin string, images []string) (string, er
 	if _, err := os.Stat(dir); err == nil {
 		now := time.Now()
 		return dir, os.Chtimes(dir, now, now)
+	}
+	if begin != nil {
+		begin()
 	}
 	if err := build(ctx, dir, bin, images); err != nil {
 		return "", fmt.Errorf("unpack the lab's images: %w", err)
@@ -82,7 +86,7 @@ func build(ctx context.Context, dir, bin string, images []string) (err error) {
 	if err := os.RemoveAll(aside); err != nil {
 		return err
 	}
-	run, err := os.MkdirTemp("", "isthmus-seed-")
+	run, err := os.MkdirTemp("/run", "isthmus-lab-seed-") // a short path: sockets lie in it
 	if err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func (p *process) start() (int, error) {
 	defer func() { _ = log.Close() }()
 	program := filepath.Join(p.Site.Lab.Programs.Bin, p.Program)
 	cmd := exec.Command(program, p.Args(p.Site)...)
-	cmd.Env = append(os.Environ(), layout.Mark(p.Site.Lab.Name))
+	cmd.Env = layout.Environ(p.Site.Lab.Name)
 	if p.Env != nil {
 		cmd.Env = append(cmd.Env, p.Env(p.Site)...)
 	}
