@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"isthmus.dev/isthmus/api/v1alpha1"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/probe"
+	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/internal/view"
+)
+
+var proofMesh = mesh.Mesh{Name: "shop", Verify: v1alpha1.Verify{Namespace: "isthmus-verify"}}
+
+// provedMesh is the proof of a mesh of n clusters in which everything works.
+func provedMesh(n int) verify.Proof {
+	names := []string{"east", "west"}
+	for i := len(names); i < n; i++ {
+		names = append(names, fmt.Sprintf("c%d", i+1))
+	}
+	p := verify.Proof{Mesh: "shop", Taken: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), TookMillis: 9400, Passed: true}
+	yes := true
+	for _, from := range names {
+		p.Clusters = append(p.Clusters, verify.ProvedCluster{Name: from, Network: from})
+		for _, to := range names {
+			c := verify.Cell{From: from, To: to, Path: verify.Gateway, OK: true, LatencyMillis: 11.4}
+			if from == to {
+				c.Path, c.LatencyMillis = verify.Local, 0.44
+				p.Refusals = append(p.Refusals, verify.Refusal{From: from, To: to, Kind: verify.PlainText, OK: true, Verdict: probe.TurnedAway, Tries: 1})
+			} else {
+				for _, kind := range []verify.RefusalKind{verify.NoCertificate, verify.Forged} {
+					p.Refusals = append(p.Refusals, verify.Refusal{
+						From: from, To: to, Kind: kind, Door: "198.18.0.12:15443", OK: true, Verdict: probe.TurnedAway, Tries: 1,
+						Result: &probe.Result{
+							To: "tls://198.18.0.12:15443", Sent: 1, Class: probe.TLSAlert, Error: "read: remote error: tls: certificate required",
+							Shown: &probe.Shown{Identities: []string{"spiffe://cluster.local/ns/isthmus-verify/sa/server"}, Root: "9f3c", AskedForCertificate: true},
+						},
+					})
+				}
+			}
+			c.Calls = []verify.CallProof{
+				{
+					Protocol: probe.HTTP, Delivered: true, Encrypted: &yes, OK: true, Tries: 1,
+					Result: probe.Result{
+						ID: to + "/http/", To: "http://to-" + to + ":80", OK: true, Sent: 5, Answered: 5, LatencyMillis: c.LatencyMillis, Code: 200,
+						Reply: &probe.Reply{
+							Cluster: to, Pod: "server-1", Protocol: "http/1.1", Remote: "127.0.0.6:1", Caller: "spiffe://cluster.local/ns/isthmus-verify/sa/client",
+							Server: "spiffe://cluster.local/ns/isthmus-verify/sa/server", Headers: map[string]string{"x-request-id": "r1"},
+						},
+						Clusters: map[string]int{to: 5},
+					},
+				},
+				{Protocol: probe.TCP, Delivered: true, OK: true, Tries: 1, Result: probe.Result{To: "tcp://to-" + to + ":9000", OK: true, Sent: 2, Answered: 2}},
+			}
+			p.Cells = append(p.Cells, c)
+		}
+	}
+	return p
+}
+
+// gatewayDown is the same after west's gateway was scaled to nothing.
+func gatewayDown() verify.Proof {
+	p := provedMesh(2)
+	reason := verify.Reason{
+		Code: "gateway-not-ready", Next: "isthmus apply", Proven: true,
+		Text: "west's east-west gateway has no ready pod (Deployment istio-system/istio-eastwestgateway, 0/0)",
+	}
+	c := &p.Cells[1]
+	c.OK, c.Wrong, c.LatencyMillis, c.Reasons = false, "no healthy upstream", 0, []verify.Reason{reason}
+	c.Calls[0].OK, c.Calls[0].Delivered, c.Calls[0].Encrypted, c.Calls[0].Wrong = false, false, new(bool), c.Wrong
+	p.Passed = false
+	p.Failures = []verify.Failure{{Subjects: []string{"east → west"}, Reason: reason}}
+	p.Left = []string{"west"}
+	return p
+}
+
+func TestProofPages(t *testing.T) {
+	kept := provedMesh(2)
+	kept.Kept = true
+	cases := []struct {
+		reason, file string
+		proof        verify.Proof
+	}{
+		{"everything works", "verify-green.txt", provedMesh(2)},
+		{"the workloads are kept", "verify-kept.txt", kept},
+		{"a gateway is gone", "verify-gateway.txt", gatewayDown()},
+		{"more clusters than fit side by side are counted", "verify-many.txt", provedMesh(10)},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			show := func(p *view.Page) { proofPage(p, c.proof, proofMesh) }
+			var b bytes.Buffer
+			show(view.NewPage(&b, false))
+			golden(t, c.file, b.String())
+			inColour(t, b.String(), show)
+		})
+	}
+}
+
+// TestProofJSON: programs read these names; they do not change.
+func TestProofJSON(t *testing.T) {
+	out, err := json.MarshalIndent(gatewayDown(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "verify.json", string(out)+"\n")
+}
+
+func TestStepsThatEndWellLeaveNoLine(t *testing.T) {
+	var b bytes.Buffer
+	progress := view.NewProgress(view.Streams{Err: &b, Env: func(string) string { return "" }})
+	report := stepsOn(progress)
+	report(verify.Step{Key: "east", Text: "placing 9 objects"})
+	report(verify.Step{Key: "east", Text: "workloads ready", Done: true, OK: true})
+	report(verify.Step{Key: "west", Text: "does not answer", Done: true})
+	progress.Close()
+	want := "east  placing 9 objects\neast  workloads ready\n✘ west  does not answer\n"
+	if b.String() != want {
+		t.Errorf("progress:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
