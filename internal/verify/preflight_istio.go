@@ -231,8 +231,12 @@ func namespacesStay(in Input) []Finding {
 	for _, m := range in.Members() {
 		for _, ns := range m.Facts.Namespaces {
 			if ns.Terminating && slices.Contains(needed, ns.Name) {
+				var severity Severity
+				if ns.Name == in.Mesh.Verify.Namespace {
+					severity = Note // the last proof's workloads are on their way out; the next proof waits for that, apply need not
+				}
 				out = append(out, Finding{
-					Cluster: m.Name, Object: "Namespace " + ns.Name,
+					Severity: severity, Cluster: m.Name, Object: "Namespace " + ns.Name,
 					Seen: fmt.Sprintf("namespace %s is being deleted: nothing can be made in it", ns.Name),
 					Do:   "wait until it is gone; if it stays, its conditions name what holds it: " + kubectlOn(m.Cluster, "get namespace "+ns.Name+" -o yaml"),
 				})

@@ -117,6 +117,12 @@ var istioCases = []checkCase{
 		want: []string{"error west: namespace isthmus-system is being deleted: nothing can be made in it"},
 	},
 	{
+		id: "CHK022", reason: "the workloads of the last proof go", change: func(in *Input) {
+			west(in).Namespaces = append(west(in).Namespaces, facts.Namespace{Name: "isthmus-verify", Terminating: true})
+		},
+		want: []string{"note west: namespace isthmus-verify is being deleted: nothing can be made in it"},
+	},
+	{
 		id: "CHK023", reason: "injection and a strict level", change: func(in *Input) {
 			west(in).Namespaces[0].Labels = map[string]string{"istio-injection": "enabled", "pod-security.kubernetes.io/enforce": "baseline"}
 		},
