@@ -18,12 +18,13 @@ demo: programs packages ## two real clusters become one mesh, and real calls pro
 	@./examples/quickstart/demo.sh
 
 .PHONY: test
-test: packages ## every test: unit, script, and lab on real clusters
-	go test ./...
+test: programs packages ## every test: unit, script, and lab on real clusters
+	@$(LAB) build >$(BIN)/programs
+	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test ./...
 	go test -tags lab -p 1 -count 1 -timeout 60m -v ./lab ./lab/build ./test/lab
 
 .PHONY: unit
-unit: ## only the tests that need no cluster
+unit: ## only the tests that need no real program: seconds
 	go test ./...
 
 .PHONY: bench

@@ -86,7 +86,7 @@ every node is a network namespace with its own containerd and kubelet.
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().StringVar(&e.name, "name", config.DefaultName, "the lab's name; labs of different names live side by side")
 	for _, c := range []func(*env) *cobra.Command{
-		newUp, newDown, newStatus, newLogs, newKubeconfig, newLoadImage, newExec, newFault, newSupervise,
+		newUp, newBuild, newDown, newStatus, newLogs, newKubeconfig, newLoadImage, newExec, newFault, newSupervise,
 	} {
 		root.AddCommand(c(e))
 	}

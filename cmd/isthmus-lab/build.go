@@ -1,0 +1,31 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"isthmus.dev/isthmus/lab/build"
+	"isthmus.dev/isthmus/lab/screen"
+)
+
+func newBuild(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "build",
+		Short: "Build the lab's programs and images, once, and print the folder of the programs",
+		Long: `Builds what up would build, starts nothing, and prints the folder in which kube-apiserver, etcd, kubectl, istioctl
+and the others are. What is built is kept: a second time it only looks.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			progress := screen.NewProgress(e.Streams)
+			shown := &upView{progress: progress, done: map[string]bool{}}
+			set, err := build.Ensure(c.Context(), build.Options{Report: shown.build})
+			progress.Close()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(e.Out, set.BinDir())
+			return err
+		},
+	}
+}
