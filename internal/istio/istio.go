@@ -47,8 +47,8 @@ const (
 	chartsVersion = "1.31"
 	// DefaultHub and DefaultTag are where the images are when the document does not say: Istio's own release of
 	// that line, as istioctl has them built in.
-	DefaultHub = "docker.io/istio"
-	DefaultTag = "1.31.1"
+	DefaultHub = mesh.DefaultHub
+	DefaultTag = mesh.Release
 )
 
 // Version is the release line of the embedded charts: "1.31".
