@@ -21,7 +21,7 @@ const (
 // retry does a request again while it fails for reasons that pass.
 func (r *run) retry(ctx context.Context, notice func(string), do func(context.Context) error) error {
 	limit := cmp.Or(r.a.RetryFor, 60*time.Second)
-	began := r.now()
+	began, said := r.now(), ""
 	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
 		err := do(ctx)
 		if err == nil || !passes(err) || ctx.Err() != nil {
@@ -34,8 +34,9 @@ func (r *run) retry(ctx context.Context, notice func(string), do func(context.Co
 		if s, ok := apierrors.SuggestsClientDelay(err); ok && apierrors.IsTooManyRequests(err) {
 			pause = max(pause, time.Duration(s)*time.Second)
 		}
-		if passed > longPause {
-			notice("trying again: " + explain(err))
+		if text := "trying again: " + oneLine(explain(err)); passed > longPause && text != said {
+			said = text
+			notice(text)
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -64,7 +65,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // gone waits until a deleted object is no longer there, or its name means another one.
 func (w writer) gone(ctx context.Context) error {
 	limit := cmp.Or(w.run.a.ReadyFor, defaultReadyFor)
-	began := w.run.now()
+	began, said := w.run.now(), ""
 	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
 		var why string
 		err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
@@ -95,7 +96,8 @@ func (w writer) gone(ctx context.Context) error {
 		if passed > limit {
 			return errors.New("it is still there after " + passed.Round(time.Second).String() + ": it " + why)
 		}
-		if passed > longPause {
+		if passed > longPause && why != said {
+			said = why
 			w.notice(why)
 		}
 		if err := sleep(ctx, pause); err != nil {

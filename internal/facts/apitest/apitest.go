@@ -80,6 +80,7 @@ func (c *Clusters) start(ctx context.Context, bin string, names []string) error 
 		}
 	}
 	kubeconfig := clientcmdapi.NewConfig()
+	kubeconfig.CurrentContext = names[0]
 	for _, name := range names {
 		if err := c.wait(ctx, name); err != nil {
 			return err
