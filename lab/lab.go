@@ -179,6 +179,7 @@ type Error struct {
 	Err     error
 }
 
+// Error is the problem and, on a line of its own, what to do.
 func (e *Error) Error() string { return e.Problem + "\n  " + e.Do }
 
 // Unwrap returns the cause.

@@ -242,38 +242,34 @@ func testFaults(t *testing.T, l *lab.Lab, lbs map[string]string) {
 		mend(t)
 	})
 	t.Run("distance", func(t *testing.T) { testDistance(t, l, lbs, begin, mend) })
-	t.Run("pod killed", func(t *testing.T) {
-		begin(t, lab.Fault{Kind: "kill-pods", Cluster: "c", Namespace: "default", Pod: "app=echo"})
-		eventually(t, "started again", func() error {
-			if p := pods(t, l, "c")["c-1"]; len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].RestartCount != 1 || !p.Status.ContainerStatuses[0].Ready {
-				return fmt.Errorf("its state is %v", p.Status.ContainerStatuses)
-			}
-			return nil
-		})
-	})
-	t.Run("deployment scaled down", func(t *testing.T) {
-		dns := func() int32 {
-			d, err := client(t, l, "c").AppsV1().Deployments("kube-system").Get(t.Context(), "coredns", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return d.Status.ReadyReplicas
+	t.Run("pod killed", func(t *testing.T) { testPodKilled(t, l, begin) })
+	t.Run("deployment scaled down", func(t *testing.T) { testScaledDown(t, l, begin, mend) })
+}
+
+func testPodKilled(t *testing.T, l *lab.Lab, begin func(*testing.T, lab.Fault)) {
+	begin(t, lab.Fault{Kind: "kill-pods", Cluster: "c", Namespace: "default", Pod: "app=echo"})
+	eventually(t, "started again", func() error {
+		if p := pods(t, l, "c")["c-1"]; len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].RestartCount != 1 || !p.Status.ContainerStatuses[0].Ready {
+			return fmt.Errorf("its state is %v", p.Status.ContainerStatuses)
 		}
-		begin(t, lab.Fault{Kind: "scale", Cluster: "c", Namespace: "kube-system", Pod: "k8s-app=kube-dns"})
-		eventually(t, "no replica", func() error {
-			if n := dns(); n != 0 {
-				return fmt.Errorf("%d are ready", n)
-			}
-			return nil
-		})
-		mend(t)
-		eventually(t, "the replica is back", func() error {
-			if n := dns(); n != 1 {
-				return fmt.Errorf("%d are ready", n)
-			}
-			return nil
-		})
+		return nil
 	})
+}
+
+func testScaledDown(t *testing.T, l *lab.Lab, begin func(*testing.T, lab.Fault), mend func(*testing.T)) {
+	replicas := func(want int32) func() error {
+		return func() error {
+			d, err := client(t, l, "c").AppsV1().Deployments("kube-system").Get(t.Context(), "coredns", metav1.GetOptions{})
+			if err == nil && d.Status.ReadyReplicas != want {
+				err = fmt.Errorf("%d are ready, want %d", d.Status.ReadyReplicas, want)
+			}
+			return err
+		}
+	}
+	begin(t, lab.Fault{Kind: "scale", Cluster: "c", Namespace: "kube-system", Pod: "k8s-app=kube-dns"})
+	eventually(t, "no replica", replicas(0))
+	mend(t)
+	eventually(t, "the replica is back", replicas(1))
 }
 
 func testDistance(t *testing.T, l *lab.Lab, lbs map[string]string, begin func(*testing.T, lab.Fault), mend func(*testing.T)) {

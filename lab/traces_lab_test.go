@@ -223,7 +223,7 @@ func machine(t *testing.T) []string {
 		`nft list ruleset | sed 's/^/nft /'`,
 		`iptables-save 2>/dev/null | grep -v '^#' | sed 's/^/iptables /'`,
 		`find /sys/fs/cgroup -type d -name '*isthmus-lab*' -o -type d -name 'k8s.io*' -o -type d -name 'kubepods*' | sed 's/^/cgroup /'`,
-		`ls -d /run/containerd /run/runc /run/isthmus-lab/* /etc/cni /opt/cni /var/lib/isthmus-lab/* /tmp/isthmus* 2>/dev/null | sed 's/^/file /'`,
+		`ls -d /run/containerd /run/runc /run/isthmus-lab/* /etc/cni /opt/cni /var/lib/isthmus-lab/* 2>/dev/null | sed 's/^/file /'`,
 		`find /var/lib/kubelet /var/lib/cni /var/log/containers /var/log/pods /usr/libexec/kubernetes 2>/dev/null | sed 's/^/file /'`,
 		`ip -4 route | sed 's/^/route /'`,
 	} {
@@ -264,6 +264,7 @@ func processes(t *testing.T) []string {
 		if !slices.Contains([]string{"etcd", "kubelet", "containerd", "containerd-shim-runc-v2", "coredns", "pause", "server", "runc"}, program) && !strings.HasPrefix(program, "kube-") {
 			continue
 		}
+		stat, _ := os.ReadFile("/proc/" + e.Name() + "/stat")
 		cgroup, _ := os.ReadFile("/proc/" + e.Name() + "/cgroup")
 		environ, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
 		where := ""
@@ -272,6 +273,10 @@ func processes(t *testing.T) []string {
 		}
 		if _, rest, ok := strings.Cut(string(environ), "ISTHMUS_LAB="); ok {
 			where, _, _ = strings.Cut(rest, "\x00")
+		}
+		// One that is nobody's, and whose parent lives, belongs to somebody's test.
+		if orphan := strings.Contains(string(stat), ") S 1 "); where == "" && !orphan {
+			continue
 		}
 		list = append(list, "process "+program+" isthmus-lab."+where)
 	}

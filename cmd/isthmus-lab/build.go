@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab/build"
-	"isthmus.dev/isthmus/lab/screen"
 )
 
 func newBuild(e *env) *cobra.Command {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab"
-	"isthmus.dev/isthmus/lab/screen"
 )
 
 func newFault(e *env) *cobra.Command {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"isthmus.dev/isthmus/lab/screen"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func newKubeconfig(e *env) *cobra.Command {

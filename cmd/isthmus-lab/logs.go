@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"isthmus.dev/isthmus/lab/screen"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func newLogs(e *env) *cobra.Command {

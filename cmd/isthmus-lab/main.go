@@ -7,7 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"isthmus.dev/isthmus/lab/screen"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func main() {

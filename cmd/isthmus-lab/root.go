@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab"
 	"isthmus.dev/isthmus/lab/config"
-	"isthmus.dev/isthmus/lab/screen"
 )
 
 // Exit codes; those of isthmus too.

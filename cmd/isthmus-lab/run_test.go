@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab/config"
-	"isthmus.dev/isthmus/lab/screen"
 	"isthmus.dev/isthmus/lab/supervise"
 )
 

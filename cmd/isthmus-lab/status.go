@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab"
-	"isthmus.dev/isthmus/lab/screen"
 	"isthmus.dev/isthmus/lab/supervise"
 )
 
@@ -68,7 +68,7 @@ func (e *env) printStatus(p io.Writer, s lab.Status, now time.Time) {
 		}
 	}
 	for _, f := range s.Faults {
-		fmt.Fprintf(p, "%s fault %s: %s, for %s\n", e.Mark(p, screen.Beware), f.ID, f.Seen, screen.Seconds(now.Sub(f.Since)))
+		fmt.Fprintf(p, "%s fault %s: %s, for %s\n", e.Mark(p, screen.Hmm), f.ID, f.Seen, screen.Seconds(now.Sub(f.Since)))
 	}
 	if len(s.Faults) > 0 {
 		fmt.Fprintln(p, "Mend: isthmus-lab fault clear")
@@ -96,7 +96,11 @@ func nodes(c supervise.ClusterStatus) string {
 }
 
 func readyLine(c supervise.ClusterStatus) string {
-	return fmt.Sprintf("%s · %s · %s · %s", screen.Seconds(time.Duration(c.ReadyAfter*float64(time.Second))), c.Server, nodes(c)+" nodes", megabytes(c.Memory))
+	size := nodes(c) + " nodes"
+	if c.Hollow {
+		size = "hollow"
+	}
+	return fmt.Sprintf("%s · %s · %s · %s", screen.Seconds(time.Duration(c.ReadyAfter*float64(time.Second))), c.Server, size, megabytes(c.Memory))
 }
 
 func on(node string) string {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/lab"
 	"isthmus.dev/isthmus/lab/build"
 	"isthmus.dev/isthmus/lab/config"
-	"isthmus.dev/isthmus/lab/screen"
 )
 
 type upFlags struct {

@@ -53,11 +53,19 @@ func (c *cluster) run(ctx context.Context) {
 	defer wg.Wait()
 	c.insist(ctx, "network", func() error { return c.prepare() })
 	close(c.wired)
+	c.say("its turn")
+	select {
+	case c.s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
 	for _, p := range c.processes {
 		wg.Go(func() { p.run(ctx) })
 	}
 	c.say("API server")
-	if !c.await(ctx, "kube-apiserver") {
+	up := c.await(ctx, "kube-apiserver")
+	<-c.s.turn
+	if !up {
 		return
 	}
 	c.insist(ctx, "API server", func() error { return c.connect() })

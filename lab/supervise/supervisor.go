@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type Supervisor struct {
 	wan      *wan.Network
 	quit     context.CancelFunc
 	leave    *os.File // see process.leave
+	// turn holds the clusters whose API servers are starting. Too many at once and each is so slow that it gives up.
+	turn chan struct{}
 
 	recording sync.Mutex
 	records   map[string]Record
@@ -61,7 +64,8 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	}
 	defer func() { _ = leave.Close() }()
 	context.AfterFunc(ctx, func() { _ = hangUp.Close() })
-	s := &Supervisor{leave: leave, lab: l, clock: clock, log: log, began: clock(), quit: quit}
+	turn := make(chan struct{}, max(5, 2*runtime.NumCPU()))
+	s := &Supervisor{leave: leave, turn: turn, lab: l, clock: clock, log: log, began: clock(), quit: quit}
 	if s.records, err = readRecords(s.recordFile()); err != nil {
 		return err
 	}

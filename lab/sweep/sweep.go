@@ -33,6 +33,7 @@ type Trace struct {
 	Name string `json:"name"`
 }
 
+// String is the trace for people: "mount /run/isthmus-lab/x".
 func (t Trace) String() string { return t.Kind + " " + t.Name }
 
 // Find lists everything that belongs to the lab, sorted.
