@@ -8,12 +8,12 @@ import (
 	"syscall"
 
 	"isthmus.dev/isthmus/internal/cli"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Run(ctx, view.Std(), os.Args[1:])
+	code := cli.Run(ctx, screen.Std(), os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/analyze"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // sarif is a format that analyze alone has: code hosts show it beside the lines.
-const sarif view.Format = "sarif"
+const sarif screen.Format = "sarif"
 
 // analysis is what the flags of analyze say.
 type analysis struct {
@@ -57,7 +57,7 @@ Output (-o): for people, json, yaml, junit or sarif.`,
 }
 
 func (e *env) analyze(a analysis) error {
-	if _, err := e.format(view.JSON, view.YAML, view.JUnit, sarif); err != nil {
+	if _, err := e.format(screen.JSON, screen.YAML, screen.JUnit, sarif); err != nil {
 		return err
 	}
 	folders, names, err := a.folders()

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/term"
 
 	"isthmus.dev/isthmus/internal/analyze"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 func (e *env) showAnalysis(r analyze.Report, a analysis) error {
-	switch view.Format(e.output) {
-	case view.JUnit:
+	switch screen.Format(e.output) {
+	case screen.JUnit:
 		return writeSuite(e.Out, analysisSuite(r))
 	case sarif:
-		return view.Machine(e.Out, view.JSON, r.Sarif())
+		return screen.Machine(e.Out, screen.JSON, r.Sarif())
 	}
-	return e.show(r, func(p *view.Page) { analysisPage(p, r, a, columns(e.Out)) })
+	return e.show(r, func(p *screen.Page) { analysisPage(p, r, a, columns(e.Out)) })
 }
 
 // columns is a terminal's width; 0 for anything else, where lines are not broken.
@@ -36,14 +36,14 @@ func columns(w io.Writer) int {
 	return width
 }
 
-func analysisPage(p *view.Page, r analyze.Report, a analysis, width int) {
+func analysisPage(p *screen.Page, r analyze.Report, a analysis, width int) {
 	place, severity := 0, 0
 	for _, f := range r.Findings {
-		place, severity = max(place, view.Width(placeOf(f))), max(severity, len(f.Severity))
+		place, severity = max(place, screen.Width(placeOf(f))), max(severity, len(f.Severity))
 	}
 	for _, f := range r.Findings {
 		head := fmt.Sprintf("%-*s  %s%s  %s  ", place, placeOf(f), severityWord(p, f.Severity), strings.Repeat(" ", severity-len(f.Severity)), p.Bold(f.ID))
-		indent := view.Width(head)
+		indent := screen.Width(head)
 		seen := f.Seen
 		if len(f.Clusters) > 0 {
 			seen = names(f.Clusters) + ": " + seen
@@ -62,10 +62,10 @@ func analysisPage(p *view.Page, r analyze.Report, a analysis, width int) {
 		fmt.Fprintln(p, strings.Repeat(" ", indent)+hang(do+f.Do, indent, width))
 	}
 	for _, s := range r.Skipped {
-		fmt.Fprintf(p, "%s %s was not read: it holds templates; render them first\n", p.Mark(view.Info), s)
+		fmt.Fprintf(p, "%s %s was not read: it holds templates; render them first\n", p.Mark(screen.Info), s)
 	}
 	if r.Fixed > 0 {
-		fmt.Fprintf(p, "%s %s made in %s\n", p.Mark(view.Yes), counted(r.Fixed, "edit"), strings.Join(r.Changed, ", "))
+		fmt.Fprintf(p, "%s %s made in %s\n", p.Mark(screen.Yes), counted(r.Fixed, "edit"), strings.Join(r.Changed, ", "))
 	}
 	analysisEnd(p, r, a)
 }
@@ -80,7 +80,7 @@ func placeOf(f analyze.Finding) string {
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Col)
 }
 
-func severityWord(p *view.Page, s analyze.Severity) string {
+func severityWord(p *screen.Page, s analyze.Severity) string {
 	switch s {
 	case analyze.Error:
 		return p.Bad(string(s))
@@ -90,13 +90,13 @@ func severityWord(p *view.Page, s analyze.Severity) string {
 	return p.Dim(string(s))
 }
 
-func analysisEnd(p *view.Page, r analyze.Report, a analysis) {
+func analysisEnd(p *screen.Page, r analyze.Report, a analysis) {
 	read := fmt.Sprintf("%s in %s", counted(r.Objects, "object"), counted(r.Files, "file"))
 	if len(r.Clusters) > 0 {
 		read += " of " + clusters(len(r.Clusters))
 	}
 	if len(r.Findings) == 0 {
-		fmt.Fprintf(p, "%s %s: nothing is wrong with them.\n", p.Mark(view.Yes), read)
+		fmt.Fprintf(p, "%s %s: nothing is wrong with them.\n", p.Mark(screen.Yes), read)
 		return
 	}
 	var counts []string
@@ -129,7 +129,7 @@ func hang(text string, indent, width int) string {
 	var b strings.Builder
 	at := indent
 	for i, word := range strings.Fields(text) {
-		n := view.Width(word)
+		n := screen.Width(word)
 		switch {
 		case i > 0 && at+1+n > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))

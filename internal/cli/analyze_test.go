@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func runAnalyze(t *testing.T, in string, args ...string) (out, errs string, code int) {
 	t.Helper()
 	var o, x bytes.Buffer
-	e := &env{Streams: view.Streams{In: strings.NewReader(in), Out: &o, Err: &x, Env: func(string) string { return "" }}}
+	e := &env{Streams: screen.Streams{In: strings.NewReader(in), Out: &o, Err: &x, Env: func(string) string { return "" }}}
 	c := newAnalyze(e)
 	c.Flags().StringVarP(&e.output, "output", "o", "", "")
 	c.SilenceErrors, c.SilenceUsage = true, true

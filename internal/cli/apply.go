@@ -11,6 +11,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
 	"isthmus.dev/isthmus/internal/view"
 )
@@ -65,7 +66,7 @@ func newUninstall(e *env) *cobra.Command {
 				return err
 			}
 			if !yes {
-				return e.show(prospect.Plan, func(p *view.Page) {
+				return e.show(prospect.Plan, func(p *screen.Page) {
 					view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
 					fmt.Fprintln(p, "Nothing was deleted. Do it: isthmus uninstall --yes")
 				})
@@ -79,7 +80,7 @@ func newUninstall(e *env) *cobra.Command {
 
 // prospect makes a plan while saying that clusters are being read.
 func (e *env) prospect(ctx context.Context, plan func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
-	wait := view.NewProgress(e.Streams)
+	wait := screen.NewProgress(e.Streams)
 	defer wait.Close()
 	wait.Set("facts", "reading clusters")
 	return plan(ctx)
@@ -114,14 +115,14 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 
 // apply does a plan, shows it being done, and says how to go on.
 func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, next, again string) error {
-	if _, err := e.format(view.JSON, view.YAML); err != nil {
+	if _, err := e.format(screen.JSON, screen.YAML); err != nil {
 		return err
 	}
-	progress := view.NewProgress(e.Streams)
+	progress := screen.NewProgress(e.Streams)
 	applying := view.NewApplying(progress)
 	set, err := eng.Apply(ctx, p.Plan, applying.Event)
 	applying.Close(err == nil)
-	if shown := e.show(set, func(page *view.Page) {
+	if shown := e.show(set, func(page *screen.Page) {
 		view.ChangeSet(page, eng.Mesh, set, err != nil)
 		if err == nil && next != "" {
 			fmt.Fprintf(page, "Next: %s\n", next)

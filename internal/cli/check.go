@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 func newCheck(e *env) *cobra.Command {
@@ -26,7 +26,7 @@ Every finding has an id: isthmus help CHK014 says why it matters and how to fix 
 Output (-o): for people, json, yaml, or junit for CI systems.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := e.format(view.JSON, view.YAML, view.JUnit); err != nil {
+			if _, err := e.format(screen.JSON, screen.YAML, screen.JUnit); err != nil {
 				return err
 			}
 			eng, err := e.engine()
@@ -37,7 +37,7 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 			if err != nil {
 				return err
 			}
-			wait, began := view.NewProgress(e.Streams), eng.Now()
+			wait, began := screen.NewProgress(e.Streams), eng.Now()
 			wait.Set("check", "reading "+clusters(len(eng.Mesh.Clusters)))
 			now := eng.Facts(c.Context(), want)
 			wait.Close()
@@ -57,10 +57,10 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 }
 
 func (e *env) showCheck(r verify.Report) error {
-	if view.Format(e.output) == view.JUnit {
+	if screen.Format(e.output) == screen.JUnit {
 		return writeSuite(e.Out, r.JUnit())
 	}
-	return e.show(r, func(p *view.Page) { checkPage(p, r) })
+	return e.show(r, func(p *screen.Page) { checkPage(p, r) })
 }
 
 func writeSuite(w io.Writer, s verify.TestSuite) error {
@@ -79,10 +79,10 @@ func writeSuite(w io.Writer, s verify.TestSuite) error {
 // manyPairs is from how many pairs on only those are shown that have something to say.
 const manyPairs = 7
 
-func checkPage(p *view.Page, r verify.Report) {
+func checkPage(p *screen.Page, r verify.Report) {
 	n := len(r.Clusters)
 	fmt.Fprintf(p, "%s · %s · %s   %s\n", p.Bold(r.Mesh), clusters(n), counted(n*(n-1)/2, "pair"),
-		p.Dim(view.Seconds(time.Duration(r.Seconds*float64(time.Second)))))
+		p.Dim(screen.Seconds(time.Duration(r.Seconds*float64(time.Second)))))
 	var rows [][]string
 	for _, c := range r.Clusters {
 		rows = append(rows, []string{"  " + c.Name, clusterCell(p, c)})
@@ -92,8 +92,8 @@ func checkPage(p *view.Page, r verify.Report) {
 			rows = append(rows, []string{fmt.Sprintf("  %s ↔ %s", x.A, x.B), pairCell(x)})
 		}
 	}
-	fmt.Fprint(p, view.Columns(rows))
-	passed := fmt.Sprintf("%s %s passed", p.Mark(view.Yes), counted(r.Passed, "check"))
+	fmt.Fprint(p, screen.Columns(rows))
+	passed := fmt.Sprintf("%s %s passed", p.Mark(screen.Yes), counted(r.Passed, "check"))
 	if r.Skipped > 0 {
 		passed += p.Dim(fmt.Sprintf(" · %d skipped, since what they need failed", r.Skipped))
 	}
@@ -102,9 +102,9 @@ func checkPage(p *view.Page, r verify.Report) {
 	checkNext(p, r)
 }
 
-func clusterCell(p *view.Page, c verify.ClusterLine) string {
+func clusterCell(p *screen.Page, c verify.ClusterLine) string {
 	if c.Err != "" {
-		return p.Mark(view.No) + " " + p.Bad("does not answer")
+		return p.Mark(screen.No) + " " + p.Bad("does not answer")
 	}
 	lb := "LoadBalancer " + c.LoadBalancer
 	if c.LoadBalancer == "not needed" {
@@ -137,8 +137,8 @@ func pairCell(x verify.PairLine) string {
 }
 
 // findings shows what was found, each with what to do about it. The way to more stands once for each id.
-func findings(p *view.Page, said []verify.Said) {
-	marks := map[verify.Severity]string{verify.Error: view.No, verify.Warning: view.Hmm, verify.Note: view.Info}
+func findings(p *screen.Page, said []verify.Said) {
+	marks := map[verify.Severity]string{verify.Error: screen.No, verify.Warning: screen.Hmm, verify.Note: screen.Info}
 	for i, s := range said {
 		who := ""
 		if len(s.Clusters) > 0 {
@@ -163,10 +163,10 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-func checkNext(p *view.Page, r verify.Report) {
+func checkNext(p *screen.Page, r verify.Report) {
 	switch {
 	case r.Errors > 0:
-		fmt.Fprintf(p, "%s in the way. Next: mend what is marked %s, then: isthmus check\n", counted(r.Errors, "error"), p.Mark(view.No))
+		fmt.Fprintf(p, "%s in the way. Next: mend what is marked %s, then: isthmus check\n", counted(r.Errors, "error"), p.Mark(screen.No))
 	default:
 		fmt.Fprintln(p, "Next: isthmus plan")
 	}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 var updatePages = flag.Bool("update-pages", false, "write the golden pages of check, status and help anew")
@@ -43,10 +43,10 @@ func golden(t *testing.T, name, got string) {
 }
 
 // inColour checks that colours change nothing but colours.
-func inColour(t *testing.T, plain string, show func(*view.Page)) {
+func inColour(t *testing.T, plain string, show func(*screen.Page)) {
 	t.Helper()
 	var b bytes.Buffer
-	show(view.NewPage(&b, true))
+	show(screen.NewPage(&b, true))
 	if !strings.Contains(b.String(), "\x1b[") {
 		t.Error("a page with colours has none")
 	}
@@ -106,17 +106,17 @@ func TestCheckPage(t *testing.T) {
 	for name, r := range map[string]verify.Report{"check-well.txt": wellReport(), "check-bad.txt": badReport(), "check-many.txt": many} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			checkPage(view.NewPage(&b, false), r)
+			checkPage(screen.NewPage(&b, false), r)
 			golden(t, name, b.String())
-			inColour(t, b.String(), func(p *view.Page) { checkPage(p, r) })
+			inColour(t, b.String(), func(p *screen.Page) { checkPage(p, r) })
 		})
 	}
 }
 
 func TestCheckForPrograms(t *testing.T) {
-	show := func(format view.Format) []byte {
+	show := func(format screen.Format) []byte {
 		var out bytes.Buffer
-		e := &env{Streams: view.Streams{Out: &out, Env: func(string) string { return "" }}, output: string(format)}
+		e := &env{Streams: screen.Streams{Out: &out, Env: func(string) string { return "" }}, output: string(format)}
 		if err := e.showCheck(badReport()); err != nil {
 			t.Fatal(err)
 		}
@@ -124,22 +124,22 @@ func TestCheckForPrograms(t *testing.T) {
 	}
 	t.Run("JSON is the report", func(t *testing.T) {
 		var got verify.Report
-		if err := json.Unmarshal(show(view.JSON), &got); err != nil {
+		if err := json.Unmarshal(show(screen.JSON), &got); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(badReport(), got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
-	t.Run("JSON names are for ever", func(t *testing.T) { golden(t, "check.json", string(show(view.JSON))) })
+	t.Run("JSON names are for ever", func(t *testing.T) { golden(t, "check.json", string(show(screen.JSON))) })
 	t.Run("JUnit fails what has errors and skips what was skipped", func(t *testing.T) {
 		var got verify.TestSuite
-		if err := xml.Unmarshal(show(view.JUnit), &got); err != nil {
+		if err := xml.Unmarshal(show(screen.JUnit), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Tests != 5 || got.Failures != 2 || got.Skipped != 2 || got.Cases[4].Skipped == nil || got.Cases[1].Failure != nil || got.Cases[0].Failure == nil {
 			t.Errorf("%+v", got)
 		}
-		golden(t, "check.xml", string(show(view.JUnit)))
+		golden(t, "check.xml", string(show(screen.JUnit)))
 	})
 }

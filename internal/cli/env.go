@@ -9,12 +9,12 @@ import (
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/mesh"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // env is what every command is given: streams and the flags that all share.
 type env struct {
-	view.Streams
+	screen.Streams
 	file       string
 	kubeconfig string
 	output     string
@@ -40,29 +40,29 @@ func (e *env) dial(c mesh.Cluster) (*cluster.Conn, error) {
 }
 
 // format is the output format, which must be one of those that the command has.
-func (e *env) format(have ...view.Format) (view.Format, error) {
-	f := view.Format(e.output)
-	if f == view.Human || slices.Contains(have, f) {
+func (e *env) format(have ...screen.Format) (screen.Format, error) {
+	f := screen.Format(e.output)
+	if f == screen.Human || slices.Contains(have, f) {
 		return f, nil
 	}
 	return "", usagef("no output format %q here; there are: %v", e.output, have)
 }
 
 // show prints a result: v for programs, or what human writes for people.
-func (e *env) show(v any, human func(*view.Page)) error {
-	f, err := e.format(view.JSON, view.YAML)
+func (e *env) show(v any, human func(*screen.Page)) error {
+	f, err := e.format(screen.JSON, screen.YAML)
 	if err != nil {
 		return err
 	}
-	if f == view.Human {
+	if f == screen.Human {
 		human(e.page())
 		return nil
 	}
-	return view.Machine(e.Out, f, v)
+	return screen.Machine(e.Out, f, v)
 }
 
 // page is Out for people.
-func (e *env) page() *view.Page { return view.NewPage(e.Out, e.Colour(e.Out)) }
+func (e *env) page() *screen.Page { return screen.NewPage(e.Out, e.Colour(e.Out)) }
 
 // An exitError ends a command with a code of its own. Err may be nil: everything has been said.
 type exitError struct {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 // newHelp is cobra's help command, which also knows the ids of checks: isthmus help CHK014.
@@ -21,10 +21,10 @@ or a list of all checks (isthmus help checks).`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if args[0] == "checks" {
-					return e.show(entries(), func(p *view.Page) { catalogue(p, verify.Preflight) })
+					return e.show(entries(), func(p *screen.Page) { catalogue(p, verify.Preflight) })
 				}
 				if check, ok := verify.Lookup(args[0]); ok {
-					return e.show(entryOf(check), func(p *view.Page) { checkHelp(p, check) })
+					return e.show(entryOf(check), func(p *screen.Page) { checkHelp(p, check) })
 				}
 				if strings.HasPrefix(strings.ToUpper(args[0]), "CHK") {
 					return usagef("no check %q; all of them: isthmus help checks", args[0])
@@ -76,16 +76,16 @@ func entries() []entry {
 	return out
 }
 
-func catalogue(p *view.Page, checks []verify.Check) {
+func catalogue(p *screen.Page, checks []verify.Check) {
 	rows := make([][]string, 0, len(checks))
 	for _, c := range checks {
 		rows = append(rows, []string{p.Bold(c.ID), string(c.Severity), c.Question})
 	}
-	fmt.Fprint(p, view.Columns(rows))
+	fmt.Fprint(p, screen.Columns(rows))
 	fmt.Fprintln(p, p.Dim("One of them in full: isthmus help "+checks[0].ID))
 }
 
-func checkHelp(p *view.Page, c verify.Check) {
+func checkHelp(p *screen.Page, c verify.Check) {
 	fmt.Fprintf(p, "%s  %s  %s\n\n", p.Bold(c.ID), c.Question, p.Dim(meaning(c.Severity)))
 	fmt.Fprint(p, wrapped("Why", c.Why), wrapped("Fix", c.Fix))
 	if len(c.Needs) > 0 {
@@ -111,7 +111,7 @@ func wrapped(heading, text string) string {
 	at := indent
 	for i, word := range strings.Fields(text) {
 		if i > 0 {
-			if at+1+view.Width(word) > helpWidth {
+			if at+1+screen.Width(word) > helpWidth {
 				b.WriteString("\n" + strings.Repeat(" ", indent))
 				at = indent
 			} else {
@@ -120,7 +120,7 @@ func wrapped(heading, text string) string {
 			}
 		}
 		b.WriteString(word)
-		at += view.Width(word)
+		at += screen.Width(word)
 	}
 	b.WriteByte('\n')
 	return b.String()

@@ -9,15 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 // helpOf runs isthmus help with these words beside one other command.
 func helpOf(t *testing.T, output string, words ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	e := &env{Streams: view.Streams{Out: &out, Err: &out, Env: func(string) string { return "" }}, output: output}
+	e := &env{Streams: screen.Streams{Out: &out, Err: &out, Env: func(string) string { return "" }}, output: output}
 	root := &cobra.Command{Use: "isthmus", SilenceErrors: true, SilenceUsage: true, Long: "all of it", RunE: func(*cobra.Command, []string) error { return nil }}
 	root.AddCommand(&cobra.Command{Use: "plan", Long: "about plan", RunE: func(*cobra.Command, []string) error { return nil }})
 	root.SetHelpCommand(newHelp(e))
@@ -68,8 +68,8 @@ func TestHelpFitsATerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(out, "\n") {
-			if i > 0 && view.Width(line) > helpWidth && strings.Contains(strings.TrimSpace(line), " ") {
-				t.Errorf("%s: a line of %d columns: %s", c.ID, view.Width(line), line)
+			if i > 0 && screen.Width(line) > helpWidth && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%s: a line of %d columns: %s", c.ID, screen.Width(line), line)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/image"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // An imageResult is what image made.
@@ -48,7 +48,7 @@ The program must be a static one for Linux; --binary names another file than the
 			if (flags.file == "") == (flags.push == "") {
 				return usagef("say where to: --output FILE (- for standard output) or --push REGISTRY/NAME:TAG")
 			}
-			if _, err := e.format(view.JSON, view.YAML); err != nil {
+			if _, err := e.format(screen.JSON, screen.YAML); err != nil {
 				return err
 			}
 			return e.image(c.Context(), flags)
@@ -94,7 +94,7 @@ func (e *env) image(ctx context.Context, flags imageFlags) error {
 	result.ID = id.String()
 	switch {
 	case flags.push != "":
-		progress := view.NewProgress(e.Streams)
+		progress := screen.NewProgress(e.Streams)
 		progress.Set(flags.push, "pushing")
 		result.Name, err = image.Push(ctx, img, flags.push)
 		progress.Close()
@@ -108,16 +108,16 @@ func (e *env) image(ctx context.Context, flags imageFlags) error {
 			return err
 		}
 	}
-	return e.show(result, func(p *view.Page) { imagePage(p, flags, result) })
+	return e.show(result, func(p *screen.Page) { imagePage(p, flags, result) })
 }
 
-func imagePage(p *view.Page, flags imageFlags, r imageResult) {
+func imagePage(p *screen.Page, flags imageFlags, r imageResult) {
 	if flags.push != "" {
-		fmt.Fprintf(p, "%s pushed %s (%s)\nNext: spec.verify.image: %s\n", p.Mark(view.Yes), r.Name, r.Platform, flags.push)
+		fmt.Fprintf(p, "%s pushed %s (%s)\nNext: spec.verify.image: %s\n", p.Mark(screen.Yes), r.Name, r.Platform, flags.push)
 		return
 	}
 	fmt.Fprintf(p, "%s wrote %s: %s (%s, %d MiB)\nNext: load it into the nodes of every cluster, with spec.verify.image: %s\n",
-		p.Mark(view.Yes), r.File, r.Name, r.Platform, r.Bytes>>20, r.Name)
+		p.Mark(screen.Yes), r.File, r.Name, r.Platform, r.Bytes>>20, r.Name)
 }
 
 // documentImage is what the document calls the image; "" if there is no document or it calls it nothing.

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"isthmus.dev/isthmus/internal/mesh"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // initFlags are what init is told.
@@ -95,7 +95,7 @@ func (e *env) runInit(f initFlags, asks bool) error {
 	for i, name := range mesh.ClusterNames(chosen) {
 		done.Clusters[name] = chosen[i]
 	}
-	return e.show(done, func(p *view.Page) {
+	return e.show(done, func(p *screen.Page) {
 		summary := d.Summary()
 		fmt.Fprintf(p, "Wrote %s: %s.\nNext: isthmus check%s\n", e.file, strings.ToLower(summary[:1])+summary[1:], e.sameFlags())
 	})
@@ -203,7 +203,7 @@ func (e *env) choose(asked, have []string, current string, asks bool) ([]string,
 // atTerminal tells whether there is somebody to ask.
 func (e *env) atTerminal() bool {
 	in, ok := e.In.(*os.File)
-	return ok && view.IsTerminal(in) && view.IsTerminal(e.Err)
+	return ok && screen.IsTerminal(in) && screen.IsTerminal(e.Err)
 }
 
 // ask shows the contexts as a numbered list and reads which are meant, until the answer makes sense.

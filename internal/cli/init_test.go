@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isthmus.dev/isthmus/internal/mesh"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 const threeContexts = `apiVersion: v1
@@ -36,7 +36,7 @@ func initEnv(t *testing.T, stdin string) (e *env, out, errOut *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	out, errOut = &bytes.Buffer{}, &bytes.Buffer{}
-	s := view.Streams{In: strings.NewReader(stdin), Out: out, Err: errOut, Env: func(string) string { return "" }}
+	s := screen.Streams{In: strings.NewReader(stdin), Out: out, Err: errOut, Env: func(string) string { return "" }}
 	return &env{Streams: s, file: defaultFile, kubeconfig: "../kubeconfig"}, out, errOut
 }
 

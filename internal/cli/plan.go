@@ -9,6 +9,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/plan"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/view"
 )
 
@@ -43,7 +44,7 @@ An object that somebody changed by hand is shown with who did it and when.`,
 			if err != nil {
 				return err
 			}
-			err = e.show(prospect.Plan, func(p *view.Page) {
+			err = e.show(prospect.Plan, func(p *screen.Page) {
 				view.Plan(p, prospect.Plan, view.PlanOptions{All: show == "all", Now: time.Now()})
 				planNext(p, prospect.Plan, show)
 			})
@@ -58,7 +59,7 @@ An object that somebody changed by hand is shown with who did it and when.`,
 	return c
 }
 
-func planNext(p *view.Page, pl plan.Plan, show string) {
+func planNext(p *screen.Page, pl plan.Plan, show string) {
 	if view.Changes(pl) == 0 {
 		return
 	}

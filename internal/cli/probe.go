@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/probe"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // newProbe is what verify's pods run. It is not for people's everyday use, so the main help leaves it out.
@@ -85,7 +85,7 @@ refused is not; always 0 with --plan, where the results say it.`,
 			for i, r := range results {
 				bad = bad || !asMeant(calls[i], r, flags.plaintext)
 			}
-			err = e.show(results, func(p *view.Page) {
+			err = e.show(results, func(p *screen.Page) {
 				for i, r := range results {
 					callLine(p, calls[i], r, flags.plaintext)
 				}
@@ -158,10 +158,10 @@ func asMeant(c probe.Call, r probe.Result, plaintext bool) bool {
 	return r.OK
 }
 
-func callLine(p *view.Page, c probe.Call, r probe.Result, plaintext bool) {
-	mark := p.Mark(view.No)
+func callLine(p *screen.Page, c probe.Call, r probe.Result, plaintext bool) {
+	mark := p.Mark(screen.No)
 	if asMeant(c, r, plaintext) {
-		mark = p.Mark(view.Yes)
+		mark = p.Mark(screen.Yes)
 	}
 	switch {
 	case meantToFail(c, plaintext):

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"isthmus.dev/isthmus/internal/probe"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // probeServer serves on loopback until the test ends.
@@ -64,7 +64,7 @@ func TestProbeCall(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			var out, errOut bytes.Buffer
-			s := view.Streams{In: strings.NewReader(""), Out: &out, Err: &errOut, Env: func(string) string { return "" }}
+			s := screen.Streams{In: strings.NewReader(""), Out: &out, Err: &errOut, Env: func(string) string { return "" }}
 			if code := Run(t.Context(), s, append([]string{"probe", "call"}, c.args...)); code != c.code {
 				t.Errorf("%s: exit %d, want %d: %s%s", c.reason, code, c.code, out.String(), errOut.String())
 			}

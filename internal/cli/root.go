@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // Run runs one command line and returns the process's exit code: 0 done, 1 failed, 2 usage, 3 plan has
 // changes, 4 checks failed. Only main exits.
-func Run(ctx context.Context, s view.Streams, args []string) int {
+func Run(ctx context.Context, s screen.Streams, args []string) int {
 	root := newRoot(&env{Streams: s})
 	root.SetArgs(args)
 	root.SetIn(s.In)
@@ -23,8 +23,8 @@ func Run(ctx context.Context, s view.Streams, args []string) int {
 	err := root.ExecuteContext(ctx)
 	var ee *exitError
 	if err != nil && (!errors.As(err, &ee) || ee.err != nil) {
-		page := view.NewPage(s.Err, s.Colour(s.Err))
-		fmt.Fprintf(page, "%s %v\n", page.Mark(view.No), err)
+		page := screen.NewPage(s.Err, s.Colour(s.Err))
+		fmt.Fprintf(page, "%s %v\n", page.Mark(screen.No), err)
 	}
 	return codeOf(err)
 }

@@ -10,13 +10,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // TestMain lets scripts run this very program as "isthmus".
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"isthmus": func() { os.Exit(Run(context.Background(), view.Std(), os.Args[1:])) },
+		"isthmus": func() { os.Exit(Run(context.Background(), screen.Std(), os.Args[1:])) },
 	})
 }
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/status"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 func newStatus(e *env) *cobra.Command {
@@ -23,21 +23,21 @@ It is a view, not a judge: it exits 0 when it could show something, whatever it 
 answers. For scripts: isthmus status -o json has "healthy"; isthmus check and isthmus verify exit 4 on errors.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := e.format(view.JSON, view.YAML); err != nil {
+			if _, err := e.format(screen.JSON, screen.YAML); err != nil {
 				return err
 			}
 			m, err := e.mesh()
 			if err != nil {
 				return err
 			}
-			wait := view.NewProgress(e.Streams)
+			wait := screen.NewProgress(e.Streams)
 			wait.Set("status", "reading "+clusters(len(m.Clusters)))
 			report := status.Gather(c.Context(), m, e.dial, deadline, time.Now)
 			wait.Close()
 			if err := c.Context().Err(); err != nil {
 				return fmt.Errorf("stopped; again: isthmus status: %w", err)
 			}
-			if err := e.show(report, func(p *view.Page) { statusPage(p, report) }); err != nil {
+			if err := e.show(report, func(p *screen.Page) { statusPage(p, report) }); err != nil {
 				return err
 			}
 			if report.Answered() == 0 {
@@ -50,7 +50,7 @@ answers. For scripts: isthmus status -o json has "healthy"; isthmus check and is
 	return c
 }
 
-func statusPage(p *view.Page, r status.Report) {
+func statusPage(p *screen.Page, r status.Report) {
 	head := []string{p.Bold(r.Mesh), clusters(len(r.Clusters)), "Istio " + r.Istio}
 	if r.Root != nil {
 		head = append(head, "root "+until(r.Root.NotAfter, r.Taken))
@@ -64,13 +64,13 @@ func statusPage(p *view.Page, r status.Report) {
 	for _, c := range r.Clusters {
 		rows = append(rows, statusRow(p, r, c))
 	}
-	fmt.Fprint(p, view.Columns(rows))
+	fmt.Fprint(p, screen.Columns(rows))
 	for _, c := range r.Clusters {
 		if c.Err != "" {
-			fmt.Fprintf(p, "%s %s does not answer: %s\n", p.Mark(view.No), c.Name, c.Err)
+			fmt.Fprintf(p, "%s %s does not answer: %s\n", p.Mark(screen.No), c.Name, c.Err)
 		}
 		for _, problem := range c.Problems {
-			fmt.Fprintf(p, "%s %s: %s\n", p.Mark(view.Hmm), c.Name, problem)
+			fmt.Fprintf(p, "%s %s: %s\n", p.Mark(screen.Hmm), c.Name, problem)
 		}
 	}
 	switch {
@@ -81,9 +81,9 @@ func statusPage(p *view.Page, r status.Report) {
 	}
 }
 
-func statusRow(p *view.Page, r status.Report, c status.Cluster) []string {
+func statusRow(p *screen.Page, r status.Report, c status.Cluster) []string {
 	if c.Err != "" {
-		return []string{c.Name, p.Mark(view.No) + " " + p.Bad("no answer")}
+		return []string{c.Name, p.Mark(screen.No) + " " + p.Bad("no answer")}
 	}
 	row := []string{c.Name, milliseconds(c.LatencyMilliseconds), c.Kubernetes, controlPlaneCell(p, r, c), "-", "-", gatewayCell(p, c)}
 	switch {
@@ -97,7 +97,7 @@ func statusRow(p *view.Page, r status.Report, c status.Cluster) []string {
 	return append(row, endCell(p, c.Intermediate, r.Taken), endCell(p, c.Credential, r.Taken))
 }
 
-func ratio(p *view.Page, have, want int) string {
+func ratio(p *screen.Page, have, want int) string {
 	s := fmt.Sprintf("%d/%d", have, want)
 	if have < want {
 		return p.Warn(s)
@@ -105,7 +105,7 @@ func ratio(p *view.Page, have, want int) string {
 	return s
 }
 
-func controlPlaneCell(p *view.Page, r status.Report, c status.Cluster) string {
+func controlPlaneCell(p *screen.Page, r status.Report, c status.Cluster) string {
 	if len(c.ControlPlanes) == 0 {
 		return p.Warn("none")
 	}
@@ -120,7 +120,7 @@ func controlPlaneCell(p *view.Page, r status.Report, c status.Cluster) string {
 	return strings.Join(all, ", ")
 }
 
-func gatewayCell(p *view.Page, c status.Cluster) string {
+func gatewayCell(p *screen.Page, c status.Cluster) string {
 	if len(c.Gateways) == 0 {
 		return "-"
 	}
@@ -130,19 +130,19 @@ func gatewayCell(p *view.Page, c status.Cluster) string {
 		if len(g.Addresses) > 0 {
 			address = strings.Join(g.Addresses, ",")
 		}
-		mark := p.Mark(view.Yes)
+		mark := p.Mark(screen.Yes)
 		switch {
 		case g.Wanted == 0:
-			mark = p.Mark(view.No) + " scaled to 0"
+			mark = p.Mark(screen.No) + " scaled to 0"
 		case g.Ready < g.Wanted:
-			mark = p.Mark(view.No) + fmt.Sprintf(" %d/%d", g.Ready, g.Wanted)
+			mark = p.Mark(screen.No) + fmt.Sprintf(" %d/%d", g.Ready, g.Wanted)
 		}
 		all = append(all, address+" "+mark)
 	}
 	return strings.Join(all, ", ")
 }
 
-func endCell(p *view.Page, e *status.End, now time.Time) string {
+func endCell(p *screen.Page, e *status.End, now time.Time) string {
 	switch {
 	case e == nil:
 		return "-"

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/status"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 func statusReport() status.Report {
@@ -61,9 +61,9 @@ func TestStatusPage(t *testing.T) {
 	for name, r := range map[string]status.Report{"status-well.txt": statusReport(), "status-sick.txt": sickReport()} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			statusPage(view.NewPage(&b, false), r)
+			statusPage(screen.NewPage(&b, false), r)
 			golden(t, name, b.String())
-			inColour(t, b.String(), func(p *view.Page) { statusPage(p, r) })
+			inColour(t, b.String(), func(p *screen.Page) { statusPage(p, r) })
 		})
 	}
 }
@@ -83,7 +83,7 @@ contexts: [{name: east, context: {cluster: c, user: u}}]}`)
 	run := func(args ...string) (string, error) {
 		var out bytes.Buffer
 		e := &env{
-			Streams: view.Streams{Out: &out, Err: &bytes.Buffer{}, Env: func(string) string { return "" }}, file: document, kubeconfig: kubeconfig,
+			Streams: screen.Streams{Out: &out, Err: &bytes.Buffer{}, Env: func(string) string { return "" }}, file: document, kubeconfig: kubeconfig,
 		}
 		if len(args) > 0 {
 			e.output = args[0]

@@ -15,8 +15,8 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 type verifyFlags struct {
@@ -43,7 +43,7 @@ document (spec.verify.image) or with --image.
 Exits 0 when everything is proved, 4 when something is not, 1 when no proof could be made.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if _, err := e.format(view.JSON, view.YAML, view.JUnit); err != nil {
+			if _, err := e.format(screen.JSON, screen.YAML, screen.JUnit); err != nil {
 				return err
 			}
 			eng, err := e.engine()
@@ -76,7 +76,7 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) 
 	if err != nil {
 		return err
 	}
-	progress := view.NewProgress(e.Streams)
+	progress := screen.NewProgress(e.Streams)
 	proof, err := prover(eng, conns, flags, stepsOn(progress)).Prove(bounded)
 	progress.Close()
 	switch {
@@ -131,10 +131,10 @@ func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags
 
 // stepsOn shows steps as progress. What ended well goes away with the progress: the matrix says it. What did not
 // stays.
-func stepsOn(p *view.Progress) func(verify.Step) {
+func stepsOn(p *screen.Progress) func(verify.Step) {
 	return func(s verify.Step) {
 		if s.Done && !s.OK {
-			p.Done(s.Key, view.No, s.Text)
+			p.Done(s.Key, screen.No, s.Text)
 			return
 		}
 		p.Set(s.Key, s.Text)

@@ -6,29 +6,29 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 func (e *env) showProof(p verify.Proof, m mesh.Mesh) error {
-	if view.Format(e.output) == view.JUnit {
+	if screen.Format(e.output) == screen.JUnit {
 		return writeSuite(e.Out, p.JUnit())
 	}
-	return e.show(p, func(page *view.Page) { proofPage(page, p, m) })
+	return e.show(p, func(page *screen.Page) { proofPage(page, p, m) })
 }
 
 // widestMatrix is how many clusters fit side by side; more are shown as rows that count.
 const widestMatrix = 8
 
-func proofPage(page *view.Page, p verify.Proof, m mesh.Mesh) {
+func proofPage(page *screen.Page, p verify.Proof, m mesh.Mesh) {
 	if len(p.Clusters) <= widestMatrix {
-		fmt.Fprint(page, view.Columns(matrixRows(page, p)))
+		fmt.Fprint(page, screen.Columns(matrixRows(page, p)))
 	} else {
-		fmt.Fprint(page, view.Columns(countRows(page, p)))
+		fmt.Fprint(page, screen.Columns(countRows(page, p)))
 	}
 	tallies(page, p)
 	for _, f := range p.Failures {
-		fmt.Fprintf(page, "%s %s: %s\n", page.Mark(view.No), f.Title(), f.Reason.Text)
+		fmt.Fprintf(page, "%s %s: %s\n", page.Mark(screen.No), f.Title(), f.Reason.Text)
 		if f.Reason.Next != "" {
 			fmt.Fprintf(page, "  Next: %s\n", f.Reason.Next)
 		}
@@ -36,7 +36,7 @@ func proofPage(page *view.Page, p verify.Proof, m mesh.Mesh) {
 	switch {
 	case len(p.Left) > 0:
 		fmt.Fprintf(page, "%s namespace %s could not be taken away in: %s. When it answers again: isthmus verify\n",
-			page.Mark(view.Hmm), m.Verify.Namespace, strings.Join(p.Left, ", "))
+			page.Mark(screen.Hmm), m.Verify.Namespace, strings.Join(p.Left, ", "))
 	case p.Kept:
 		fmt.Fprintf(page, "The workloads are left in namespace %s; isthmus verify without --keep takes them away.\n", m.Verify.Namespace)
 	}
@@ -46,7 +46,7 @@ func proofPage(page *view.Page, p verify.Proof, m mesh.Mesh) {
 }
 
 // matrixRows: a row for each calling cluster, a column for each called one.
-func matrixRows(page *view.Page, p verify.Proof) [][]string {
+func matrixRows(page *screen.Page, p verify.Proof) [][]string {
 	head := []string{""}
 	for _, c := range p.Clusters {
 		head = append(head, "to "+c.Name)
@@ -64,19 +64,19 @@ func matrixRows(page *view.Page, p verify.Proof) [][]string {
 }
 
 // cellText: "✔ 11 ms mTLS", "✔ 2 ms local", "✘ no healthy upstream".
-func cellText(page *view.Page, c verify.Cell) string {
+func cellText(page *screen.Page, c verify.Cell) string {
 	if !c.OK {
-		return page.Mark(view.No) + " " + page.Bad(c.Wrong)
+		return page.Mark(screen.No) + " " + page.Bad(c.Wrong)
 	}
 	how := "mTLS"
 	if c.Path == verify.Local {
 		how = "local"
 	}
-	return fmt.Sprintf("%s %s %s", page.Mark(view.Yes), millis(c.LatencyMillis), page.Dim(how))
+	return fmt.Sprintf("%s %s %s", page.Mark(screen.Yes), millis(c.LatencyMillis), page.Dim(how))
 }
 
 // countRows: for many clusters, how many calls from each and to each are good.
-func countRows(page *view.Page, p verify.Proof) [][]string {
+func countRows(page *screen.Page, p verify.Proof) [][]string {
 	from, to := map[string]int{}, map[string]int{}
 	for _, c := range p.Cells {
 		if c.OK {
@@ -86,9 +86,9 @@ func countRows(page *view.Page, p verify.Proof) [][]string {
 	}
 	count := func(n int) string {
 		if n == len(p.Clusters) {
-			return fmt.Sprintf("%s %d/%d", page.Mark(view.Yes), n, len(p.Clusters))
+			return fmt.Sprintf("%s %d/%d", page.Mark(screen.Yes), n, len(p.Clusters))
 		}
-		return fmt.Sprintf("%s %d/%d", page.Mark(view.No), n, len(p.Clusters))
+		return fmt.Sprintf("%s %d/%d", page.Mark(screen.No), n, len(p.Clusters))
 	}
 	rows := [][]string{{"", "from it", "to it"}}
 	for _, c := range p.Clusters {
@@ -97,7 +97,7 @@ func countRows(page *view.Page, p verify.Proof) [][]string {
 	return rows
 }
 
-func tallies(page *view.Page, p verify.Proof) {
+func tallies(page *screen.Page, p verify.Proof) {
 	delivered, encrypted, strangers, plain := p.Tallies()
 	var words []string
 	for _, x := range []struct {
@@ -113,7 +113,7 @@ func tallies(page *view.Page, p verify.Proof) {
 		}
 		words = append(words, text)
 	}
-	fmt.Fprintf(page, "%s   %s\n", strings.Join(words, " · "), page.Dim(view.Seconds(time.Duration(p.TookMillis)*time.Millisecond)))
+	fmt.Fprintf(page, "%s   %s\n", strings.Join(words, " · "), page.Dim(screen.Seconds(time.Duration(p.TookMillis)*time.Millisecond)))
 }
 
 // millis: "0.4 ms", "11 ms".

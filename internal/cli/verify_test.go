@@ -10,8 +10,8 @@ import (
 	"isthmus.dev/isthmus/api/v1alpha1"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/probe"
+	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
-	"isthmus.dev/isthmus/internal/view"
 )
 
 var proofMesh = mesh.Mesh{Name: "shop", Verify: v1alpha1.Verify{Namespace: "isthmus-verify"}}
@@ -92,9 +92,9 @@ func TestProofPages(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
-			show := func(p *view.Page) { proofPage(p, c.proof, proofMesh) }
+			show := func(p *screen.Page) { proofPage(p, c.proof, proofMesh) }
 			var b bytes.Buffer
-			show(view.NewPage(&b, false))
+			show(screen.NewPage(&b, false))
 			golden(t, c.file, b.String())
 			inColour(t, b.String(), show)
 		})
@@ -112,7 +112,7 @@ func TestProofJSON(t *testing.T) {
 
 func TestStepsThatEndWellLeaveNoLine(t *testing.T) {
 	var b bytes.Buffer
-	progress := view.NewProgress(view.Streams{Err: &b, Env: func(string) string { return "" }})
+	progress := screen.NewProgress(screen.Streams{Err: &b, Env: func(string) string { return "" }})
 	report := stepsOn(progress)
 	report(verify.Step{Key: "east", Text: "placing 9 objects"})
 	report(verify.Step{Key: "east", Text: "workloads ready", Done: true, OK: true})

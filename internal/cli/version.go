@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/istio"
-	"isthmus.dev/isthmus/internal/view"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 func newVersion(e *env) *cobra.Command {
@@ -25,7 +25,7 @@ func newVersion(e *env) *cobra.Command {
 			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 				v.Isthmus = info.Main.Version
 			}
-			return e.show(v, func(p *view.Page) {
+			return e.show(v, func(p *screen.Page) {
 				fmt.Fprintf(p, "isthmus %s · Istio %s · %s\n", v.Isthmus, v.Istio, v.Go)
 			})
 		},

@@ -155,4 +155,3 @@ func (c *Conn) Close() {
 		rc.Client.CloseIdleConnections()
 	}
 }
-

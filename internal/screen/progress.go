@@ -1,4 +1,4 @@
-package view
+package screen
 
 import (
 	"fmt"
@@ -74,6 +74,15 @@ func (p *Progress) Done(key, mark, text string) {
 	p.draw()
 }
 
+// End takes a key's living line away without a word.
+func (p *Progress) End(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.find(key); i >= 0 {
+		p.lines = slices.Delete(p.lines, i, i+1)
+	}
+}
+
 // Close takes living lines away.
 func (p *Progress) Close() {
 	if p.stop != nil {
@@ -87,8 +96,8 @@ func (p *Progress) Close() {
 	p.lines = nil
 }
 
-// keys lists what is under way, in order of its start.
-func (p *Progress) keys() []string {
+// Keys lists what is under way, in order of its start.
+func (p *Progress) Keys() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var keys []string
@@ -162,4 +171,20 @@ func Seconds(d time.Duration) string {
 		return fmt.Sprintf("%.0f s", d.Seconds())
 	}
 	return fmt.Sprintf("%d:%02d", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+// Age is a long duration as people read it: "12 min", "3 h", "89 d".
+func Age(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d < 2*365*24*time.Hour:
+		return fmt.Sprintf("%d d", int(d.Hours()/24))
+	}
+	days := int(d.Hours() / 24)
+	return fmt.Sprintf("%d y %d d", days/365, days%365)
 }

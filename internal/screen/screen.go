@@ -1,6 +1,6 @@
-// Package view decides how things look: for a person at a terminal, for a log, for a program. Nothing else in
-// Isthmus prints. What a command prints for people it builds from the same value that -o json prints.
-package view
+// Package screen is how a program of ours looks, at a terminal, in a log and to another program: streams, marks,
+// columns, living lines. It knows nothing of clusters or meshes; internal/view and the commands build on it.
+package screen
 
 import (
 	"io"
@@ -30,3 +30,6 @@ func IsTerminal(w io.Writer) bool {
 func (s Streams) Colour(w io.Writer) bool {
 	return IsTerminal(w) && s.Env("NO_COLOR") == "" && s.Env("TERM") != "dumb"
 }
+
+// Mark returns a mark, coloured where w wants colours.
+func (s Streams) Mark(w io.Writer, mark string) string { return NewPage(w, s.Colour(w)).Mark(mark) }

@@ -7,16 +7,17 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // Applying turns apply's events into progress: one line a cluster, which gathers the parts that are done.
 type Applying struct {
-	progress *Progress
+	progress *screen.Progress
 	parts    map[string][]string // line → parts that are done
 }
 
 // NewApplying shows events on a Progress.
-func NewApplying(p *Progress) *Applying {
+func NewApplying(p *screen.Progress) *Applying {
 	return &Applying{progress: p, parts: map[string][]string{}}
 }
 
@@ -27,9 +28,9 @@ func (a *Applying) Event(e apply.Event) {
 	case e.Err != nil:
 		a.progress.Set(key, a.with(key, fmt.Sprintf("%s: %v; trying again", e.Object, e.Err)))
 	case e.Done && e.Object == (object.Ref{}):
-		part := fmt.Sprintf("%s %s %s", e.Part, Yes, Seconds(e.Elapsed))
+		part := fmt.Sprintf("%s %s %s", e.Part, screen.Yes, screen.Seconds(e.Elapsed))
 		if e.Text != "" {
-			part = fmt.Sprintf("%s %s %s", e.Part, Yes, e.Text)
+			part = fmt.Sprintf("%s %s %s", e.Part, screen.Yes, e.Text)
 		}
 		a.parts[key] = append(a.parts[key], part)
 		a.progress.Set(key, a.with(key, ""))
@@ -48,24 +49,24 @@ func (a *Applying) with(key, text string) string {
 
 // Close leaves each cluster's line on the page with its mark.
 func (a *Applying) Close(ok bool) {
-	mark := Yes
+	mark := screen.Yes
 	if !ok {
-		mark = Hmm
+		mark = screen.Hmm
 	}
-	for _, key := range a.progress.keys() {
+	for _, key := range a.progress.Keys() {
 		a.progress.Done(key, mark, a.with(key, ""))
 	}
 	a.progress.Close()
 }
 
 // ChangeSet says what was done; stopped tells that not all of it was.
-func ChangeSet(p *Page, m mesh.Mesh, s apply.ChangeSet, stopped bool) {
+func ChangeSet(p *screen.Page, m mesh.Mesh, s apply.ChangeSet, stopped bool) {
 	if !stopped {
 		if len(s.Done) == 0 {
 			fmt.Fprintln(p, "Nothing to change; nothing was written.")
 			return
 		}
-		fmt.Fprintf(p, "%s %d changes in %d clusters.\n", p.Mark(Yes), len(s.Done), len(s.Planned))
+		fmt.Fprintf(p, "%s %d changes in %d clusters.\n", p.Mark(screen.Yes), len(s.Done), len(s.Planned))
 		return
 	}
 	var half []string

@@ -1,3 +1,5 @@
+// Package view turns the values that the engine gives into pages for people: a plan, an apply that goes on. What
+// -o json prints is the same value.
 package view
 
 import (
@@ -9,6 +11,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
+	"isthmus.dev/isthmus/internal/screen"
 )
 
 // PlanOptions say how much of a plan to show.
@@ -24,7 +27,7 @@ func Changes(p plan.Plan) int {
 }
 
 // Plan shows what would change, wave by wave, cluster by cluster.
-func Plan(p *Page, pl plan.Plan, o PlanOptions) {
+func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	for i, w := range pl.Waves {
 		for _, c := range w.Clusters {
 			changes := slices.DeleteFunc(slices.Clone(w.Changes), func(x plan.Change) bool { return x.Cluster != c })
@@ -33,10 +36,10 @@ func Plan(p *Page, pl plan.Plan, o PlanOptions) {
 		}
 	}
 	for _, x := range pl.Pending {
-		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(Hmm), x.Cluster, x.Why)
+		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
 	}
 	for _, x := range pl.Conflicts {
-		fmt.Fprintf(p, "%s %s is in the way\n", p.Mark(No), x)
+		fmt.Fprintf(p, "%s %s is in the way\n", p.Mark(screen.No), x)
 	}
 	n := pl.Counts()
 	if Changes(pl) == 0 {
@@ -50,7 +53,7 @@ func Plan(p *Page, pl plan.Plan, o PlanOptions) {
 // few is how many new objects are shown one by one; more are counted by part, as when a cluster joins.
 const few = 5
 
-func planCluster(p *Page, changes []plan.Change, o PlanOptions) {
+func planCluster(p *screen.Page, changes []plan.Change, o PlanOptions) {
 	creates := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return c.Action != plan.Create })
 	counted := len(creates) > few && !o.All
 	if counted {
@@ -79,7 +82,7 @@ func planCluster(p *Page, changes []plan.Change, o PlanOptions) {
 	}
 }
 
-func sign(p *Page, a plan.Action) string {
+func sign(p *screen.Page, a plan.Action) string {
 	switch a {
 	case plan.Create:
 		return p.Good("+")
@@ -123,21 +126,5 @@ func ago(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return ", " + cmp.Or(Age(now.Sub(at)), "now") + " ago"
-}
-
-// Age is a long duration as people read it: "12 min", "3 h", "89 d".
-func Age(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	case d < 2*365*24*time.Hour:
-		return fmt.Sprintf("%d d", int(d.Hours()/24))
-	}
-	days := int(d.Hours() / 24)
-	return fmt.Sprintf("%d y %d d", days/365, days%365)
+	return ", " + cmp.Or(screen.Age(now.Sub(at)), "now") + " ago"
 }

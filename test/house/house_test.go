@@ -34,7 +34,8 @@ var rules = []rule{
 	{From: "internal/discovery", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/istio", Not: []string{module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/facts", Not: []string{module + "internal/apply", module + "internal/seal"}, Why: "facts are read, never written"},
-	{From: "internal/verify", Not: []string{module + "internal/cli", module + "internal/view"}, Why: "what is printed is decided in view"},
+	{From: "internal/screen", Not: []string{module + "internal", module + "lab", "k8s.io"}, Why: "both programs look through it"},
+	{From: "internal/verify", Not: []string{module + "internal/cli", module + "internal/view", module + "internal/screen"}, Why: "what is printed is decided in view"},
 	{From: "internal/engine", Not: []string{module + "internal/cli", "github.com/spf13/cobra"}, Why: "the controller will stand on the same engine"},
 }
 
