@@ -71,14 +71,15 @@ func knock(ctx context.Context, conn *tls.Conn, r *Result) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: isthmus-probe\r\nConnection: close\r\n\r\n"); err != nil {
-		return fmt.Errorf("send: %w", err)
-	}
+	_, sent := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: isthmus-probe\r\nConnection: close\r\n\r\n")
 	answer := make([]byte, maxBody)
-	n, err := conn.Read(answer)
+	n, err := conn.Read(answer) // also if nothing could be sent: the alert that says why may be waiting
 	if n > 0 {
 		r.Body = clip(answer[:n])
 		return nil
+	}
+	if sent != nil && classify(err) != TLSAlert {
+		return fmt.Errorf("send: %w", sent)
 	}
 	return fmt.Errorf("read: %w", err)
 }

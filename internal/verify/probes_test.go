@@ -267,9 +267,9 @@ func TestAClusterThatIsAwaySaysSoInItsRowAndColumn(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"east west": "target-away: no healthy upstream",
-		"west east": "caller-away: API server away",
-		"west west": "caller-away: API server away",
+		"east west": "cluster-away: no healthy upstream",
+		"west east": "cluster-away: API server away",
+		"west west": "cluster-away: API server away",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cells: -want +got\n%s", diff)

@@ -35,8 +35,7 @@ type rule struct {
 
 // rules in the order in which links are to be mended: what comes first makes what comes later meaningless.
 var rules = []rule{
-	{"caller-away", "API server away", callerAway},
-	{"target-away", "API server away", targetAway},
+	{"cluster-away", "API server away", clusterAway},
 	{"not-placed", "workloads not placed", notPlaced},
 	{"control-plane-not-ready", "control plane not ready", controlPlaneNotReady},
 	{"pod-not-ready", "pod not ready", podNotReady},

@@ -2,7 +2,9 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
@@ -22,31 +24,20 @@ func (c Case) ends() []end {
 	return []end{{c.From, c.from(), caller}, {c.To, c.to(), Server}}
 }
 
-// callerAway: without its API server nobody can be asked to call from a cluster.
-func callerAway(c Case) (Reason, bool) {
-	away := c.from().Away
-	if away == "" {
-		return Reason{}, false
+// clusterAway: without its API server nothing can be placed in a cluster and nobody can be asked to call from it.
+// Its pods may serve all the same.
+func clusterAway(c Case) (Reason, bool) {
+	for _, x := range c.ends() {
+		if x.site.Away != "" {
+			return Reason{
+				Text: fmt.Sprintf("%s's API server does not answer, so verify can place nothing there and make no call from there "+
+					"(what runs there may still serve): %s", x.Name, x.site.Away),
+				Next:   kubectl(x.Cluster, "get --raw /readyz"),
+				Proven: true,
+			}, true
+		}
 	}
-	return Reason{
-		Text:   fmt.Sprintf("%s's API server does not answer, so no call can be made from there: %s", c.From.Name, away),
-		Next:   kubectl(c.From, "get --raw /readyz"),
-		Proven: true,
-	}, true
-}
-
-// targetAway: its pods may serve all the same, but verify's own could not be placed.
-func targetAway(c Case) (Reason, bool) {
-	away := c.to().Away
-	if away == "" {
-		return Reason{}, false
-	}
-	return Reason{
-		Text: fmt.Sprintf("%s's API server does not answer, so verify has no server there to call; "+
-			"what runs there may still serve: %s", c.To.Name, away),
-		Next:   kubectl(c.To, "get --raw /readyz"),
-		Proven: true,
-	}, true
+	return Reason{}, false
 }
 
 func notPlaced(c Case) (Reason, bool) {
@@ -98,17 +89,22 @@ func noSidecar(c Case) (Reason, bool) {
 		if !known || !p.Ready || p.Sidecar || x.role == Stranger {
 			continue
 		}
-		why := "no sidecar was injected"
-		if f, ok := c.Evidence.facts(x.Name); ok && len(f.Webhooks) == 0 {
-			why = "no sidecar was injected, and there is no injection webhook"
+		why := "none was injected, whatever the labels of namespace " + c.Mesh.Verify.Namespace + " say"
+		if f, ok := c.Evidence.facts(x.Name); ok && !injects(f) {
+			why = "there is no injection webhook"
 		}
 		return Reason{
-			Text:   fmt.Sprintf("verify's %s in %s is not of the mesh: %s", x.role, x.Name, why),
+			Text:   fmt.Sprintf("pods in %s get no sidecar, so they are not of the mesh: %s", x.Name, why),
 			Next:   "isthmus apply",
 			Proven: true,
 		}, true
 	}
 	return Reason{}, false
+}
+
+// injects tells whether there is a webhook that changes pods.
+func injects(f *facts.Cluster) bool {
+	return slices.ContainsFunc(f.Webhooks, func(w facts.Webhook) bool { return w.Kind == "MutatingWebhookConfiguration" })
 }
 
 // controlPlaneNotReady: without istiod new pods get no certificate and proxies learn nothing new.

@@ -60,7 +60,7 @@ func healthy(m mesh.Mesh) Evidence {
 				Namespace: "istio-system", Name: "istio-eastwestgateway", Network: c.Network,
 				Addresses: []string{[]string{"198.18.0.11", "198.18.0.12", "198.18.0.13"}[i]}, Ready: 1, Wanted: 1,
 			}},
-			Webhooks: []facts.Webhook{{Name: "istio-sidecar-injector"}},
+			Webhooks: []facts.Webhook{{Name: "istio-sidecar-injector", Kind: "MutatingWebhookConfiguration"}},
 		}
 	}
 	return e
@@ -112,14 +112,14 @@ func TestJudgeNamesTheBrokenLink(t *testing.T) {
 		proven       bool
 	}{
 		{
-			"the caller's API server is stopped", "caller-away",
+			"the caller's API server is stopped", "cluster-away",
 			[]brk{site("east", func(s *SiteEvidence) { *s = SiteEvidence{Away: "connection refused"} }), calls()},
 			"east's API server does not answer", "kubectl --context kind-east get --raw /readyz", true,
 		},
 		{
-			"the target's API server is stopped", "target-away",
+			"the target's API server is stopped", "cluster-away",
 			[]brk{site("west", func(s *SiteEvidence) { *s = SiteEvidence{Away: "connection refused"} })},
-			"what runs there may still serve: connection refused", "--context kind-west", true,
+			"(what runs there may still serve): connection refused", "--context kind-west", true,
 		},
 		{
 			"objects were refused", "not-placed",
@@ -149,7 +149,7 @@ func TestJudgeNamesTheBrokenLink(t *testing.T) {
 		{
 			"no sidecar", "no-sidecar",
 			[]brk{site("east", func(s *SiteEvidence) { s.Pods[Client] = Pod{Name: "x", Ready: true} })},
-			"verify's client in east is not of the mesh: no sidecar was injected", "isthmus apply", true,
+			"pods in east get no sidecar, so they are not of the mesh: none was injected", "isthmus apply", true,
 		},
 		{
 			"no sidecar, for want of a webhook", "no-sidecar",
