@@ -74,6 +74,17 @@ func TestPathsThatAreTooLong(t *testing.T) {
 	}
 }
 
+func TestMissingProgramsNameTheirPackages(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := findTools(t.Context(), []string{"sh-that-is-not", "nft-that-is-not"})
+	if err == nil || !strings.Contains(err.Error(), "apt-get install sh-that-is-not nft-that-is-not") {
+		t.Errorf("error %v", err)
+	}
+	if paths, err := findTools(t.Context(), nil); err != nil || len(paths) > 0 {
+		t.Errorf("nothing asked for: %v, %v", paths, err)
+	}
+}
+
 func TestRoom(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "not", "yet", "there")
 	if err := checkRoom(missing, 0); err != nil {

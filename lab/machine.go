@@ -14,20 +14,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isthmus.dev/isthmus/lab/build"
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/registry"
 )
 
-// A tool is a program of the machine that a running lab uses.
-type tool struct{ program, pkg, use string }
-
-var tools = []tool{
-	{"runc", "runc", "containerd starts containers with it"},
-	{"nft", "nftables", "kube-proxy and the lab write rules with it"},
-	{"iptables", "iptables", "pods with host ports get theirs with it"},
-	{"mount", "mount", "kubelet mounts volumes with it"},
-	{"modprobe", "kmod", "the kernel's modules are loaded with it"},
-}
+// running are the programs of the machine that a running lab uses; what building needs beside is lab/build's matter.
+var running = []string{"runc", "nft", "iptables", "mount"}
 
 // checkMachine refuses a machine on which no lab can run, naming what is missing and how to get it. distance: clusters
 // are to be far from each other.
@@ -35,20 +28,35 @@ func checkMachine(ctx context.Context, distance bool) error {
 	if os.Geteuid() != 0 {
 		return &Error{Problem: "a lab needs root: it makes network namespaces and mounts", Do: "run it with sudo"}
 	}
+	paths, err := findTools(ctx, running)
+	if err != nil {
+		return err
+	}
+	return checkKernel(ctx, paths["nft"], distance)
+}
+
+// findTools returns where the programs are, or one error that names all packages that are missing.
+func findTools(ctx context.Context, names []string) (map[string]string, error) {
+	known := append(build.Need(), build.Tool{Program: "mount", Package: "mount", For: "mounts volumes for kubelet"})
+	paths := map[string]string{}
 	var missing, packages []string
-	for _, t := range tools {
-		if _, err := exec.LookPath(t.program); err != nil {
-			if t.program == "modprobe" {
-				continue // only needed if a module is
-			}
-			missing = append(missing, fmt.Sprintf("%s (%s)", t.program, t.use))
-			packages = append(packages, t.pkg)
+	for _, name := range names {
+		i := slices.IndexFunc(known, func(t build.Tool) bool { return t.Program == name })
+		t := build.Tool{Program: name, Package: name}
+		if i >= 0 {
+			t = known[i]
 		}
+		path, err := t.Find(ctx)
+		if err != nil {
+			missing = append(missing, fmt.Sprintf("%s (it %s)", t.Program, t.For))
+			packages = append(packages, t.Package)
+		}
+		paths[name] = path
 	}
 	if len(missing) > 0 {
-		return &Error{Problem: "programs are missing: " + strings.Join(missing, ", "), Do: "apt-get install " + strings.Join(slices.Compact(packages), " ")}
+		return nil, &Error{Problem: "not installed: " + strings.Join(missing, ", "), Do: "apt-get install " + strings.Join(packages, " ")}
 	}
-	return checkKernel(ctx, distance)
+	return paths, nil
 }
 
 // A feature is something the kernel must have, with the file that shows it and the module that brings it.
@@ -62,7 +70,7 @@ var features = []feature{
 // tun is needed only for distance between clusters.
 var tun = feature{"tun devices", "/dev/net/tun", "tun", "distance between clusters is made with them"}
 
-func checkKernel(ctx context.Context, distance bool) error {
+func checkKernel(ctx context.Context, nft string, distance bool) error {
 	list := features
 	if distance {
 		list = append(slices.Clone(list), tun)
@@ -79,7 +87,7 @@ func checkKernel(ctx context.Context, distance bool) error {
 			}
 		}
 	}
-	if out, err := exec.CommandContext(ctx, "nft", "list", "tables").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, nft, "list", "tables").CombinedOutput(); err != nil {
 		return &Error{
 			Problem: "the kernel has no nftables: " + strings.TrimSpace(string(out)),
 			Do:      "modprobe nf_tables, or a kernel built with it", Err: err,

@@ -1,6 +1,7 @@
 // Package balance gives Services of type LoadBalancer an address. The address comes from the cluster's own part of the
 // lab's wire and is answered for by its first node, where kube-proxy takes over; so it can be reached from the machine
-// and from every other cluster. An address stays with its Service until the Service goes.
+// and from every other cluster. An address stays with its Service until the Service goes. A Service with
+// externalTrafficPolicy Local is served only if one of its pods runs on the first node.
 package balance
 
 import (

@@ -84,8 +84,6 @@ func managerArgs(s Site) []string {
 		"--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1", "--profiling=false",
 		"--kube-api-qps=200", "--kube-api-burst=400",
 		"--flex-volume-plugin-dir=" + s.Cluster.Path("volume-plugins"),
-		// A node that is gone is seen as gone after 16 s instead of 50 s: people wait for it.
-		"--node-monitor-period=2s", "--node-monitor-grace-period=16s",
 	}
 }
 

@@ -40,6 +40,7 @@ func pauseComponent(_ context.Context, s *Supervisor, f *Fault, _ []Fault) error
 		if err := p.signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
+		p.update(func(r *Record) { r.State = Paused })
 	}
 	f.Seen = f.Component + " of " + f.Cluster + " paused"
 	return nil
@@ -49,7 +50,13 @@ func pauseComponent(_ context.Context, s *Supervisor, f *Fault, _ []Fault) error
 func resumeComponent(_ context.Context, s *Supervisor, f Fault, _ []Fault) error {
 	list, err := s.components(f)
 	for _, p := range list {
-		_ = p.signal(syscall.SIGCONT)
+		if p.signal(syscall.SIGCONT) == nil {
+			p.update(func(r *Record) {
+				if r.State == Paused {
+					r.State = Ready
+				}
+			})
+		}
 	}
 	return err
 }

@@ -22,14 +22,15 @@ import (
 // State of a process.
 type State string
 
-// A process goes waiting, starting, ready; when it ends it waits out its back-off and starts again. It is stopped only
-// by a fault, until the fault is cleared.
+// A process goes waiting, starting, ready; when it ends it waits out its back-off and starts again. It is stopped or
+// paused only by a fault, until the fault is cleared.
 const (
 	Waiting  State = "waiting"
 	Starting State = "starting"
 	Ready    State = "ready"
 	Failed   State = "failed" // ended, about to be started again
 	Stopped  State = "stopped"
+	Paused   State = "paused"
 )
 
 const (
