@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -296,12 +297,14 @@ func (l *Lab) late(err error, s Status) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	do := "it goes on by itself; see isthmus-lab status" + flag(l.Name)
+	if len(s.Faults) > 0 {
+		do = "something is broken on purpose: isthmus-lab fault clear" + flag(l.Name)
+	}
 	for _, c := range s.Clusters {
 		if !c.Ready {
-			return &Error{
-				Problem: fmt.Sprintf("cluster %s is not ready in time; it waits for %s %s", c.Name, c.Doing, c.Problem),
-				Do:      "it goes on by itself: isthmus-lab status" + flag(l.Name) + ", isthmus-lab logs" + flag(l.Name) + " " + c.Name, Err: err,
-			}
+			why := strings.TrimSpace("it waits for " + c.Doing + " " + c.Problem)
+			return &Error{Problem: fmt.Sprintf("cluster %s is not ready in time: %s", c.Name, why), Do: do, Err: err}
 		}
 	}
 	return err

@@ -55,7 +55,7 @@ built is kept. A lab that runs already is left as it is; asked for more clusters
 	c.Flags().BoolVar(&f.hollow, "hollow", false, "clusters without nodes: API server, etcd and controller-manager only")
 	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "file to write (default: ~/.isthmus/lab/NAME/kubeconfig)")
 	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lab's files (default: "+lab.DefaultDir+")")
-	c.Flags().StringVar(&f.programs, "programs", "", "folder with bin, cni and images to use instead of building them")
+	c.Flags().StringVar(&f.programs, "programs", "", "folder with bin, cni and images to use instead of building them (default: ISTHMUS_LAB_PROGRAMS, if set)")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the clusters, once everything is built")
 	return c
 }
