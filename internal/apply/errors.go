@@ -62,8 +62,11 @@ func explain(err error) string {
 		return facts.Plain(err)
 	}
 	status := s.Status()
-	if status.Details == nil || status.Reason != metav1.StatusReasonConflict {
+	if status.Details == nil {
 		return facts.Plain(err)
+	}
+	if slices.ContainsFunc(status.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" }) {
+		return "it was deleted or made anew by somebody since the plan was made"
 	}
 	var fields []string
 	for _, c := range status.Details.Causes {
@@ -73,14 +76,17 @@ func explain(err error) string {
 			fields = append(fields, fmt.Sprintf("%s is set by %s", strings.TrimPrefix(c.Field, "."), strings.Trim(who, `"`)))
 		}
 	}
-	switch {
-	case len(fields) > 0:
-		return "it has come to exist since the plan was made, and " + strings.Join(fields, ", ")
-	case strings.Contains(status.Message, "uid mismatch"):
+	if len(fields) > 0 {
+		return errAppeared.Error() + ", and " + strings.Join(fields, ", ")
+	}
+	if strings.Contains(status.Message, "uid mismatch") {
 		return "it was deleted or made anew by somebody since the plan was made"
 	}
 	return facts.Plain(err)
 }
+
+// errAppeared means that somebody made an object between plan and apply.
+var errAppeared = errors.New("it has come to exist since the plan was made")
 
 // noKind tells that the API server does not have a kind.
 func noKind(err error) bool {

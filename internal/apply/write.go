@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,7 +52,9 @@ func (w writer) apply(ctx context.Context, o object.Object) error {
 		body.SetUID(types.UID(w.change.UID))
 	}
 	opts := metav1.ApplyOptions{FieldManager: object.Manager, Force: w.change.Action != plan.Create && !w.change.Adopt}
+	tries := 0
 	err = w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+		tries++
 		r, err := w.client(body.GroupVersionKind().Version)
 		if err != nil {
 			return err
@@ -62,10 +65,41 @@ func (w writer) apply(ctx context.Context, o object.Object) error {
 		if err := w.reclaim(ctx, r); err != nil {
 			return err
 		}
-		_, err = r.Apply(ctx, body.GetName(), body, opts)
-		return err
+		live, err := r.Apply(ctx, body.GetName(), body, opts)
+		if err != nil || w.change.Action == plan.Configure || tries > 1 {
+			return err // after a lost answer it may be our own, with a controller's marks on it by now
+		}
+		return w.giveBack(ctx, r, live)
 	})
 	return w.failed("apply", scrub(err, secrets))
+}
+
+// giveBack looks whether what was just made was there already, in a form that nothing in ours contradicted. A
+// namespace is then adopted; of anything else we take our fields away again and say so.
+func (w writer) giveBack(ctx context.Context, r dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	somebodys := slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager != object.Manager && e.Subresource == ""
+	})
+	if !somebodys {
+		return nil
+	}
+	back := &unstructured.Unstructured{Object: map[string]any{}}
+	back.SetGroupVersionKind(live.GroupVersionKind())
+	back.SetNamespace(live.GetNamespace())
+	back.SetName(live.GetName())
+	if live.GetKind() == "Namespace" {
+		back = w.change.Want.Body.DeepCopy()
+		notes := back.GetAnnotations()
+		notes[plan.AnnotationAdopted] = "true"
+		back.SetAnnotations(notes)
+	}
+	if _, err := r.Apply(ctx, live.GetName(), back, metav1.ApplyOptions{FieldManager: object.Manager}); err != nil {
+		return err
+	}
+	if live.GetKind() == "Namespace" {
+		return nil
+	}
+	return errAppeared
 }
 
 // reclaim makes items of lists ours that somebody put in the place of ours, so that applying takes them away. Only
