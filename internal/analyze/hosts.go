@@ -141,8 +141,8 @@ func (w *World) workloadsOf(host string) []*workload {
 		if s.isEntry() || len(s.selector) == 0 {
 			continue
 		}
-		for _, x := range w.workloads[s.Namespace] {
-			if x.cluster == s.cluster && matches(s.selector, x.labels) {
+		for _, x := range w.selected(s.Namespace, s.selector) {
+			if x.cluster == s.cluster {
 				found = append(found, x)
 			}
 		}
@@ -162,9 +162,9 @@ type target struct {
 	fqdn   string
 }
 
-// targets are all places of a cluster that send calls to a host: routes and mirrors of VirtualServices, backends of
+// targetsOf are all places of a cluster that send calls to a host: routes and mirrors of VirtualServices, backends of
 // the Gateway API's routes.
-func (w *World) targets(m *member) []target {
+func targetsOf(m *member) []target {
 	var all []target
 	add := func(o *Object, rule, d Value, proto string) {
 		if d.IsNull() {

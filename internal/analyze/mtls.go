@@ -82,7 +82,7 @@ func clientModes(o *Object) []clientTLS {
 func tlsContradiction(w *World) []Finding {
 	var all []Finding
 	for _, m := range w.members {
-		for _, r := range rules(m) {
+		for _, r := range m.rules {
 			for _, c := range clientModes(r.Object) {
 				for _, server := range w.members {
 					if f, found := w.contradicts(m, r, c, server); found {

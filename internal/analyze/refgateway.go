@@ -105,7 +105,7 @@ func noGateway(w *World) []Finding {
 				return
 			}
 		}
-		gateways := slices.DeleteFunc(w.selected("", nil), func(x *workload) bool { return x.cluster != m.Name || !isGateway(x) || x.Group == gatewayAPI })
+		gateways := slices.DeleteFunc(slices.Clone(w.anyOf("")), func(x *workload) bool { return x.cluster != m.Name || !isGateway(x) || x.Group == gatewayAPI })
 		if k, v, ok := w.nearLabel(selector, gateways); ok {
 			f.Evidence = where(gateways[0].Object, gateways[0].meta.Get("labels"))
 			f.Do, f.Fix = fmt.Sprintf("write %s: %s", k, v), o.replace(o.Spec("selector", k), v, false)
@@ -200,8 +200,11 @@ func lonelySelector(w *World) []Finding {
 			if ns == rootNamespace && kind != "/Service" && kind != networking+"/ServiceEntry" {
 				ns = ""
 			}
-			pods := w.selected(ns, nil)
-			if len(labels) == 0 || len(w.selected(ns, labels)) > 0 || len(pods) == 0 && !w.whole() || systemSpace(o.Namespace) && !w.whole() {
+			if len(labels) == 0 || len(w.selected(ns, labels)) > 0 || systemSpace(o.Namespace) && !w.whole() {
+				return
+			}
+			pods := w.anyOf(ns)
+			if len(pods) == 0 && !w.whole() {
 				return
 			}
 			f := o.find(m.Name, o.Spec(s.path...).First())

@@ -17,18 +17,28 @@ type call struct {
 	rule Value
 	// bare says that the place holds a name alone, the namespace standing elsewhere.
 	bare bool
+	// loose says that the host may be one that no Service has, and is doubted only if one is near.
+	loose bool
 }
 
-// calls are the hosts that a cluster's configuration names: destinations, hosts of DestinationRules, exact hosts of
-// Sidecars.
+// calls are the hosts that a cluster's configuration names: destinations, hosts of DestinationRules, and the hosts
+// whose calls a VirtualService routes for sidecars.
 func (w *World) calls(m *member) []call {
 	var all []call
-	for _, t := range w.targets(m) {
-		all = append(all, call{m, t.o, t.host, t.fqdn, t.rule, t.o.Group == gatewayAPI})
+	for _, t := range m.targets {
+		all = append(all, call{member: m, o: t.o, v: t.host, fqdn: t.fqdn, rule: t.rule, bare: t.o.Group == gatewayAPI})
 	}
 	for _, o := range m.all(networking, "DestinationRule") {
 		h := o.Spec("host")
 		all = append(all, call{member: m, o: o, v: h, fqdn: expand(h.Str(), o.Namespace)})
+	}
+	for _, o := range m.all(networking, "VirtualService") {
+		if _, mesh := gatewaysOf(o); !mesh {
+			continue
+		}
+		for _, h := range o.Spec("hosts").Items() {
+			all = append(all, call{member: m, o: o, v: h, fqdn: expand(h.Str(), o.Namespace), loose: true})
+		}
 	}
 	return all
 }
@@ -42,7 +52,7 @@ func missingHost(w *World) []Finding {
 			if c.fqdn == "" || strings.Contains(c.fqdn, "*") || len(w.lookup(c.fqdn)) > 0 || c.v.IsNull() {
 				continue
 			}
-			if f, found := w.absent(c, words); found {
+			if f, found := w.absent(c, words); found && (!c.loose || f.Fix != nil && !f.Fix.Guess) {
 				all = append(all, f)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 func wrongPort(w *World) []Finding {
 	var all []Finding
 	for _, m := range w.members {
-		for _, t := range w.targets(m) {
+		for _, t := range m.targets {
 			found := w.lookup(t.fqdn)
 			if len(found) == 0 || len(found[0].ports) == 0 {
 				continue

@@ -13,7 +13,7 @@ type rule struct {
 	host string
 }
 
-func rules(m *member) []rule {
+func rulesOf(m *member) []rule {
 	var all []rule
 	for _, o := range m.all(networking, "DestinationRule") {
 		all = append(all, rule{o, expand(o.Spec("host").Str(), o.Namespace)})
@@ -38,13 +38,13 @@ func missingSubset(w *World) []Finding {
 	for _, m := range w.members {
 		words := w.mentions(m)
 		drafts := w.drafts(m, words)
-		for _, t := range w.targets(m) {
+		for _, t := range m.targets {
 			subset := t.subset.Str()
 			if subset == "" || t.fqdn == "" {
 				continue
 			}
 			var about []rule
-			for _, r := range rules(m) {
+			for _, r := range m.rules {
 				if r.of(t.fqdn) {
 					about = append(about, r)
 				}
@@ -78,12 +78,12 @@ func (w *World) undefined(t target, about []rule, drafts map[string]*Edit) Findi
 	}
 	f.Seen = fmt.Sprintf("no DestinationRule defines the subset %s of %s: every call to it is answered with 503", subset, t.host.Str())
 	f.Evidence = "no DestinationRule for that host was read"
-	if len(rules(t.member)) == 0 && len(w.lookup(t.fqdn)) == 0 && !w.whole() {
+	if len(t.rules) == 0 && len(w.lookup(t.fqdn)) == 0 && !w.whole() {
 		f.Severity, f.Evidence = Warning, "no DestinationRule at all was read"
 	}
 	f.Do = fmt.Sprintf("add a DestinationRule with the subset %s, or take the subset out of the route", subset)
 	for _, m := range w.members {
-		for _, r := range rules(m) {
+		for _, r := range m.rules {
 			if m != t.member && r.of(t.fqdn) {
 				f.Evidence = fmt.Sprintf("%s has one: %s", m.Name, where(r.Object, Value{}))
 				f.Do = fmt.Sprintf("give %s the same DestinationRule", t.Name)
@@ -102,7 +102,7 @@ func (w *World) undefined(t target, about []rule, drafts map[string]*Edit) Findi
 func (w *World) drafts(m *member, words []mention) map[string]*Edit {
 	wanted := map[string]map[string]bool{}
 	first := map[string]target{}
-	for _, t := range w.targets(m) {
+	for _, t := range m.targets {
 		if t.subset.Str() == "" || t.o.File == nil {
 			continue
 		}
@@ -120,7 +120,7 @@ func (w *World) drafts(m *member, words []mention) map[string]*Edit {
 		}
 		host, pods := t.host.Str(), w.workloadsOf(fqdn)
 		if len(w.lookup(fqdn)) == 0 {
-			c := call{m, t.o, t.host, fqdn, t.rule, false}
+			c := call{member: m, o: t.o, v: t.host, fqdn: fqdn, rule: t.rule}
 			f, found := w.absent(c, words)
 			if found && f.Fix != nil {
 				name, host = strings.Split(f.Fix.New, ".")[0], f.Fix.New
@@ -144,7 +144,7 @@ func (w *World) drafts(m *member, words []mention) map[string]*Edit {
 func (w *World) allRules() []rule {
 	var all []rule
 	for _, m := range w.members {
-		all = append(all, rules(m)...)
+		all = append(all, m.rules...)
 	}
 	return all
 }
@@ -177,7 +177,7 @@ func (f *File) appended(doc string, guess bool) *Edit {
 func emptySubset(w *World) []Finding {
 	var all []Finding
 	for _, m := range w.members {
-		for _, r := range rules(m) {
+		for _, r := range m.rules {
 			pods := w.workloadsOf(r.host)
 			if len(pods) == 0 {
 				continue

@@ -186,7 +186,7 @@ func (w *World) outsideSidecar(m *member) []Finding {
 // routed tells whether a VirtualService that the Sidecar shows sends calls on to the host: Istio then makes the
 // host known (pilot/pkg/model/sidecar.go, destinations of virtual services).
 func (w *World) routed(m *member, sidecar *Object, i intent) bool {
-	for _, t := range w.targets(m) {
+	for _, t := range m.targets {
 		if t.fqdn != i.host || t.o.Kind != "VirtualService" {
 			continue
 		}

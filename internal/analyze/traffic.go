@@ -83,7 +83,7 @@ func (w *World) viewers(m *member, o *Object) []string {
 // notExported finds routes to services, and uses of subsets, that are not exported to where the route runs.
 func (w *World) notExported(m *member) []Finding {
 	var all []Finding
-	for _, t := range w.targets(m) {
+	for _, t := range m.targets {
 		found := w.lookup(t.fqdn)
 		for _, from := range w.viewers(m, t.o) {
 			if len(found) > 0 && !slices.ContainsFunc(found, func(s *service) bool { return visible(s.exportTo, s.Namespace, from) }) {
@@ -113,7 +113,7 @@ func (w *World) hiddenSubset(m *member, t target, from string) (Finding, bool) {
 		return Finding{}, false
 	}
 	var hides *Object
-	for _, r := range rules(m) {
+	for _, r := range m.rules {
 		if !r.of(t.fqdn) || !slices.Contains(r.subsets(), subset) {
 			continue
 		}

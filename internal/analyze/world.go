@@ -30,13 +30,19 @@ type World struct {
 	inspace   map[string][]*service  // namespace → Kubernetes Services
 	wild      []*service             // ServiceEntries for *.domain
 	workloads map[string][]*workload // namespace →
+	labelled  map[labelled][]*workload
 	trust     trust
 }
+
+// labelled is a label in a namespace; "" is every namespace.
+type labelled struct{ ns, key, value string }
 
 // A member is a cluster with its objects by group and kind.
 type member struct {
 	*Cluster
-	kinds map[string][]*Object
+	kinds   map[string][]*Object
+	rules   []rule   // its DestinationRules
+	targets []target // where its routes end
 }
 
 // all are a cluster's objects of one kind.
@@ -53,7 +59,7 @@ func (m *member) namespace(name string) *Object {
 }
 
 func newWorld(in Input) *World {
-	w := &World{Input: in, services: map[string][]*service{}, inspace: map[string][]*service{}, workloads: map[string][]*workload{}}
+	w := &World{Input: in, services: map[string][]*service{}, inspace: map[string][]*service{}, workloads: map[string][]*workload{}, labelled: map[labelled][]*workload{}}
 	for i := range in.Clusters {
 		m := &member{Cluster: &in.Clusters[i], kinds: map[string][]*Object{}}
 		for _, o := range m.Objects {
@@ -65,6 +71,7 @@ func newWorld(in Input) *World {
 	for _, m := range w.members {
 		w.addServices(m)
 		w.addWorkloads(m)
+		m.rules, m.targets = rulesOf(m), targetsOf(m)
 	}
 	w.trust = w.trustOf()
 	return w
@@ -170,6 +177,12 @@ func (w *World) addWorkload(m *member, x *workload) {
 		x.account = "default"
 	}
 	w.workloads[x.Namespace] = append(w.workloads[x.Namespace], x)
+	for k, v := range x.labels {
+		for _, ns := range []string{"", x.Namespace} {
+			l := labelled{ns, k, v}
+			w.labelled[l] = append(w.labelled[l], x)
+		}
+	}
 }
 
 func (w *World) addWorkloads(m *member) {
@@ -301,16 +314,33 @@ func meshed(ns *Object) proxied {
 
 // selected are the workloads that labels choose, in one namespace, or in every one if ns is empty.
 func (w *World) selected(ns string, selector map[string]string) []*workload {
-	var found []*workload
-	for _, space := range slices.Sorted(maps.Keys(w.workloads)) {
-		if ns != "" && ns != space {
-			continue
+	if len(selector) == 0 {
+		return w.anyOf(ns)
+	}
+	first := true
+	var fewest []*workload
+	for k, v := range selector {
+		if list := w.labelled[labelled{ns, k, v}]; first || len(list) < len(fewest) {
+			fewest, first = list, false
 		}
-		for _, x := range w.workloads[space] {
-			if matches(selector, x.labels) {
-				found = append(found, x)
-			}
+	}
+	var found []*workload
+	for _, x := range fewest {
+		if matches(selector, x.labels) {
+			found = append(found, x)
 		}
 	}
 	return found
+}
+
+// anyOf are all workloads of a namespace, or of every one if ns is empty.
+func (w *World) anyOf(ns string) []*workload {
+	if ns != "" {
+		return w.workloads[ns]
+	}
+	var all []*workload
+	for _, space := range slices.Sorted(maps.Keys(w.workloads)) {
+		all = append(all, w.workloads[space]...)
+	}
+	return all
 }
