@@ -81,7 +81,7 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) 
 	progress.Close()
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("stopped: %w\n  %s. Again: isthmus verify", err, whatIsLeft(eng.Mesh, flags.keep))
+		return fmt.Errorf("interrupted\n  %s. Again: isthmus verify", whatIsLeft(eng.Mesh, flags.keep))
 	case bounded.Err() != nil && err != nil:
 		return fmt.Errorf("no proof within %s (--timeout): %w", flags.timeout, err)
 	case err != nil:

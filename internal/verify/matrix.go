@@ -165,26 +165,26 @@ func (p *Proof) complete() {
 	p.Failures = nil
 	for _, c := range p.Cells {
 		if !c.OK {
-			p.fail(c.From+" → "+c.To, c.Reasons, c.Wrong)
+			p.fail(c.From+" → "+c.To, c.From+" → "+c.To, c.Reasons, c.Wrong)
 		}
 	}
 	for _, r := range p.Refusals {
 		if !r.OK {
-			p.fail(fmt.Sprintf("%s%s at %s (%s)", stranger, r.From, r.To, r.Kind), r.Reasons, r.Wrong)
+			p.fail(r.From+" → "+r.To, fmt.Sprintf("%s%s at %s (%s)", stranger, r.From, r.To, r.Kind), r.Reasons, r.Wrong)
 		}
 	}
 }
 
-// fail adds a subject to the failure of its first reason. A call that must be refused and that could not even
-// be made is no news beside a call that failed for the same reason, but it is no proof either.
-func (p *Proof) fail(subject string, reasons []Reason, wrong string) {
+// fail adds a subject to the failure that has the same cause: the same words, or the same broken link between the
+// same two clusters, of which two calls may have seen different sides.
+func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) {
 	p.Passed = false
 	reason := Reason{Code: "unknown", Text: wrong}
 	if len(reasons) > 0 {
 		reason = reasons[0]
 	}
 	i := slices.IndexFunc(p.Failures, func(f Failure) bool {
-		return f.Reason.Code == reason.Code && f.Reason.Text == reason.Text
+		return f.Reason.Code == reason.Code && (f.Reason.Text == reason.Text || slices.Contains(f.Subjects, pair))
 	})
 	if i < 0 {
 		p.Failures = append(p.Failures, Failure{Reason: reason})

@@ -62,6 +62,19 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 	}
 }
 
+func TestTwoSidesOfOneBrokenLinkAreOneFailure(t *testing.T) {
+	p := redProof()
+	p.Refusals[0].Reasons = []Reason{{Code: "gateway-not-ready", Text: "the same seen from another side"}}
+	p.complete()
+	if len(p.Failures) != 1 || p.Failures[0].Reason.Text != "west's gateway has no ready pod" {
+		t.Errorf("failures %+v, want one, in the words of the call", p.Failures)
+	}
+	p.Refusals[0].Reasons[0].Code = "stranger-served"
+	if p.complete(); len(p.Failures) != 2 {
+		t.Errorf("failures %+v, want two: another link is broken too", p.Failures)
+	}
+}
+
 func TestTalliesCountWhatWasAsked(t *testing.T) {
 	d, e, s, p := redProof().Tallies()
 	got := []Tally{d, e, s, p}

@@ -103,12 +103,13 @@ func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 	for _, c := range p.Mesh.Clusters {
 		r.sites[c.Name] = &SiteEvidence{}
 	}
+	snapshot := make(chan facts.Snapshot, 1)
+	go func() { snapshot <- r.Facts(ctx) }()
 	err := r.open(ctx)
 	if err == nil {
 		err = r.place(ctx)
 	}
-	if err == nil {
-		r.attempts = nil
+	if r.now = <-snapshot; err == nil {
 		for _, e := range errands(p.Mesh, r.door) {
 			r.attempts = append(r.attempts, &attempt{errand: e})
 		}
