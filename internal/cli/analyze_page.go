@@ -36,6 +36,9 @@ func columns(w io.Writer) int {
 	return width
 }
 
+// narrow is how many columns a text must have beside its place; with fewer it goes below.
+const narrow = 40
+
 func analysisPage(p *screen.Page, r analyze.Report, a analysis, width int) {
 	place, severity := 0, 0
 	for _, f := range r.Findings {
@@ -123,7 +126,7 @@ func analysisEnd(p *screen.Page, r analyze.Report, a analysis) {
 
 // hang breaks a text between words so that it fits beside an indent.
 func hang(text string, indent, width int) string {
-	if width-indent < 30 {
+	if width == 0 {
 		return text
 	}
 	var b strings.Builder
