@@ -63,6 +63,23 @@ func TestASetComesAndGoes(t *testing.T) {
 			t.Errorf("%s is still there", r)
 		}
 	}
+	detached := quick(20 * time.Second)
+	detached.Detach = true
+	if _, err = detached.ApplySet(ctx, c, want, inventory, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = detached.DeleteSet(ctx, c, inventory, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = quick(20*time.Second).ApplySet(ctx, c, want[:1], inventory, nil); err != nil {
+		t.Errorf("again while it is on its way out: %v", err)
+	}
+	if u := get(t, "east", want[0].Ref()); u == nil || u.GetDeletionTimestamp() != nil {
+		t.Error("it was not made anew")
+	}
+	if _, err = quick(20*time.Second).DeleteSet(ctx, c, inventory, nil); err != nil {
+		t.Fatal(err)
+	}
 	if set, err = quick(time.Second).DeleteSet(ctx, c, inventory, nil); err != nil || len(set.Done) != 0 {
 		t.Errorf("deleting what is not there: %v, %v", set.Done, err)
 	}

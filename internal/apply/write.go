@@ -197,7 +197,7 @@ func (w writer) carry(ctx context.Context, o object.Object) (*unstructured.Unstr
 
 // delete deletes the object that the plan looked at, and no other that has its name now.
 func (w writer) delete(ctx context.Context, wait bool) error {
-	if w.change.Object.Kind == "Namespace" {
+	if w.change.Object.Kind == "Namespace" && w.change.Action == plan.Delete { // one that is replaced is going already
 		if err := w.emptyOfOthers(ctx); err != nil {
 			return w.failed("delete", err)
 		}

@@ -166,6 +166,9 @@ func (d *decider) withSystem(want []object.Object) []object.Object {
 func (d *decider) change(o object.Object) (*Change, error) {
 	ref := o.Ref()
 	live := d.now.Live[ref]
+	if d.terminating(ref.Namespace) {
+		live = nil // it goes with its namespace before it is made
+	}
 	c := &Change{
 		Cluster: d.cluster, Object: ref, Part: o.Part, Stage: StageOf(ref, o.Part, o.Sealed),
 		Reason: o.Reason, Action: Create, Seal: o.Sealed != nil,
@@ -208,6 +211,17 @@ func (d *decider) change(o object.Object) (*Change, error) {
 	}
 	c.Seal = c.Seal && live == nil
 	return c, nil
+}
+
+// terminating tells whether a namespace is being deleted: then everything in it is.
+func (d *decider) terminating(namespace string) bool {
+	if namespace == "" {
+		return false
+	}
+	if live := d.now.Live[object.Ref{Kind: "Namespace", Name: namespace}]; live != nil {
+		return live.GetDeletionTimestamp() != nil
+	}
+	return slices.ContainsFunc(d.now.Namespaces, func(n facts.Namespace) bool { return n.Name == namespace && n.Terminating })
 }
 
 // ours tells whether a live object is ours to change: it says so, or it is listed as ours and we set fields of it.

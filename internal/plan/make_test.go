@@ -342,6 +342,12 @@ func TestBeingDeletedIsMadeAnew(t *testing.T) {
 	if c, _, _ := find(w.plan(t), "a", "Namespace istio-system"); c.Action != Replace {
 		t.Errorf("%s: %s", c.Action, c.Reason)
 	}
+	if c, _, _ := find(w.plan(t), "a", "Deployment istio-system/istiod"); c.Action != Create || c.UID != "" {
+		t.Errorf("what is in it: %s: %s", c.Action, c.Reason)
+	}
+	if c, _, _ := find(w.plan(t), "a", "Secret isthmus-system/isthmus-root"); c.Action != Unchanged {
+		t.Errorf("what is elsewhere: %s: %s", c.Action, c.Reason)
+	}
 }
 
 func TestKindsAreNeverPruned(t *testing.T) {
