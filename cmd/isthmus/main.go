@@ -7,11 +7,16 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"isthmus.dev/isthmus/internal/cli"
 	"isthmus.dev/isthmus/internal/screen"
 )
 
 func main() {
+	// client-go logs to standard error, into the middle of what a person reads; what matters comes back as errors.
+	klog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, screen.Std(), os.Args[1:])
 	stop()

@@ -26,7 +26,7 @@ func (a *Applying) Event(e apply.Event) {
 	key := fmt.Sprintf("wave %d · %s", e.Wave, e.Cluster)
 	switch {
 	case e.Err != nil:
-		a.progress.Set(key, a.with(key, fmt.Sprintf("%s: %v; trying again", e.Object, e.Err)))
+		a.progress.Set(key, a.with(key, fmt.Sprintf("%s: %v", e.Object, e.Err)))
 	case e.Done && e.Object == (object.Ref{}):
 		part := fmt.Sprintf("%s %s %s", e.Part, screen.Yes, screen.Seconds(e.Elapsed))
 		if e.Text != "" {

@@ -224,11 +224,12 @@ func leavesNothing(t *testing.T, cluster string, before []string) {
 // random names end in a hash that Kubernetes chose.
 var hash = regexp.MustCompile(`-[a-z0-9]{5}$`)
 
-// stable forgets names that Kubernetes makes up, and what it keeps for its own counting.
+// stable forgets names that Kubernetes makes up, what it keeps for its own counting, and CRDs.
 func stable(list []string) []string {
 	var out []string
 	for _, s := range list {
-		if strings.HasPrefix(s, "controllerrevision") {
+		// CRDs stay on purpose: to delete one deletes everybody's configuration of that kind.
+		if strings.HasPrefix(s, "controllerrevision") || strings.HasPrefix(s, "customresourcedefinition") {
 			continue
 		}
 		out = append(out, hash.ReplaceAllString(s, ""))
