@@ -47,6 +47,9 @@ func analysisPage(p *screen.Page, r analyze.Report, a analysis, width int) {
 	for _, f := range r.Findings {
 		head := fmt.Sprintf("%-*s  %s%s  %s  ", place, placeOf(f), severityWord(p, f.Severity), strings.Repeat(" ", severity-len(f.Severity)), p.Bold(f.ID))
 		indent := screen.Width(head)
+		if width > 0 && width-indent < narrow {
+			head, indent = head+"\n    ", 4
+		}
 		seen := f.Seen
 		if len(f.Clusters) > 0 {
 			seen = names(f.Clusters) + ": " + seen
