@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -60,7 +61,7 @@ func Up(ctx context.Context, c Config, o Options) (*Lab, error) {
 	if err := checkMachine(ctx, len(c.Links) > 0); err != nil {
 		return nil, err
 	}
-	programs, err := programs(ctx, o)
+	programs, err := programs(ctx, c.Name, o)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +83,11 @@ func Up(ctx context.Context, c Config, o Options) (*Lab, error) {
 	return l, l.await(ctx, o)
 }
 
-// programs finds or builds what the lab runs.
-func programs(ctx context.Context, o Options) (layout.Programs, error) {
+// programs finds or builds what the lab runs. A lab that exists keeps the programs that it has.
+func programs(ctx context.Context, name string, o Options) (layout.Programs, error) {
+	if l, err := Open(name); err == nil && o.Programs == "" && l.Programs.There() {
+		return l.Programs, nil
+	}
 	dir, cni := o.Programs, filepath.Join(o.Programs, "cni")
 	if dir == "" {
 		set, err := build.Ensure(ctx, o.Build)
@@ -281,6 +285,8 @@ func (l *Lab) await(ctx context.Context, o Options) error {
 			if s.Ready {
 				return nil
 			}
+		case gone(l.StateFile()):
+			return fmt.Errorf("lab %q was taken down meanwhile", l.Name)
 		case err != nil && ctx.Err() == nil && o.Now().Sub(silent) > 10*time.Second:
 			return &Error{Problem: "the lab's supervisor does not answer: " + lastLine(l.SupervisorLog()), Do: "see " + l.SupervisorLog(), Err: err}
 		}
@@ -290,6 +296,11 @@ func (l *Lab) await(ctx context.Context, o Options) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func gone(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // late says what the lab was waiting for when its time was over.

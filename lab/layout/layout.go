@@ -16,7 +16,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,6 +55,14 @@ type Programs struct {
 	Bin  string `json:"bin"`  // folder of kube-apiserver, etcd, containerd, ...
 	CNI  string `json:"cni"`  // folder of the CNI plugins bridge, host-local and portmap
 	Seed string `json:"seed"` // folder of a containerd that has unpacked the lab's images (lab/seed)
+}
+
+// There tells whether the programs and images are still where they were.
+func (p Programs) There() bool {
+	return !slices.ContainsFunc([]string{filepath.Join(p.Bin, "kubelet"), filepath.Join(p.CNI, "bridge"), p.Seed}, func(path string) bool {
+		_, err := os.Stat(path)
+		return err != nil
+	})
 }
 
 // A Cluster is one cluster of a lab, with its addresses.

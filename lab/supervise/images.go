@@ -19,7 +19,9 @@ func Import(ctx context.Context, p layout.Programs, n layout.Node, archive io.Re
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, "ctr"), "--address", n.Containerd(), "--namespace", "k8s.io", "images", "import", "-")
 	cmd.Stdin = archive
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("load image into node %s: %w: %s", n.Name, err, strings.TrimSpace(string(out)))
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		why := strings.TrimPrefix(lines[len(lines)-1], "ctr: ")
+		return fmt.Errorf("load image into node %s: it is no docker or OCI archive that containerd understands: %s (%w)", n.Name, why, err)
 	}
 	return nil
 }
