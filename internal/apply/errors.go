@@ -131,7 +131,7 @@ func values(u *unstructured.Unstructured) []string {
 	}
 	var all []string
 	for _, field := range []string{"data", "stringData"} {
-		data, _, _ := unstructured.NestedMap(u.Object, field) //nolint:errcheck // of another type: nothing to hide by key
+		data, _, _ := unstructured.NestedMap(u.Object, field) // of another type: nothing to hide by key
 		for _, v := range data {
 			s, _ := v.(string)
 			all = append(all, s)

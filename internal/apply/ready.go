@@ -126,7 +126,7 @@ func (w writer) reason(ctx context.Context, live *unstructured.Unstructured) str
 }
 
 func (w writer) pods(ctx context.Context, live *unstructured.Unstructured) string {
-	labels, _, _ := unstructured.NestedStringMap(live.Object, "spec", "selector", "matchLabels") //nolint:errcheck // none: every pod, told apart by its owner below
+	labels, _, _ := unstructured.NestedStringMap(live.Object, "spec", "selector", "matchLabels") // none: every pod, told apart by its owner below
 	pods, err := w.conn.Kube.CoreV1().Pods(live.GetNamespace()).List(ctx, metav1.ListOptions{
 		LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels}),
 	})
@@ -150,7 +150,7 @@ func (w writer) pods(ctx context.Context, live *unstructured.Unstructured) strin
 
 // noPods reads from a Deployment's conditions why it could not make pods: a quota, a webhook, a policy.
 func (w writer) noPods(live *unstructured.Unstructured) string {
-	conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions") //nolint:errcheck // none
+	conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions") // none
 	for _, x := range conditions {
 		m, _ := x.(map[string]any)
 		if m["type"] == "ReplicaFailure" && m["status"] == "True" {

@@ -69,7 +69,7 @@ func settles(c plan.Change) bool {
 		if c.Want == nil {
 			return true
 		}
-		kind, _, _ := unstructured.NestedString(c.Want.Body.Object, "spec", "type") //nolint:errcheck // absent is ClusterIP
+		kind, _, _ := unstructured.NestedString(c.Want.Body.Object, "spec", "type") // absent is ClusterIP
 		return kind != "LoadBalancer"
 	}
 	return true
@@ -98,7 +98,7 @@ func (r *run) all(ctx context.Context, changes []plan.Change, do func(context.Co
 			return nil
 		})
 	}
-	_ = g.Wait() //nolint:errcheck // each error is in its place
+	_ = g.Wait() // each error is in its place
 	return join(ctx, errs)
 }
 

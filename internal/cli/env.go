@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -19,7 +18,6 @@ type env struct {
 	kubeconfig string
 	output     string
 	set        []string
-	timeout    time.Duration
 }
 
 // mesh loads the document that -f names, with --set applied.

@@ -147,7 +147,7 @@ type Secret struct {
 	Kubeconfigs map[string]Kubeconfig
 }
 
-// A Certificate's public face.
+// A Certificate is one's public face.
 type Certificate struct {
 	Subject, Issuer     string
 	NotBefore, NotAfter time.Time
@@ -158,7 +158,7 @@ type Certificate struct {
 	PEM                 string
 }
 
-// A Kubeconfig's public face.
+// A Kubeconfig is one's public face.
 type Kubeconfig struct {
 	Server   string
 	CABundle string    // PEM

@@ -32,7 +32,7 @@ func (g *gatherer) live(ctx context.Context) error {
 		return err
 	}
 	if u := g.out.Live[inventory]; u != nil {
-		text, _, _ := unstructured.NestedString(u.Object, "data", InventoryKey) //nolint:errcheck // not a string is no list
+		text, _, _ := unstructured.NestedString(u.Object, "data", InventoryKey) // not a string is no list
 		refs, err := ParseInventory(text)
 		if err != nil {
 			g.out.Unread[inventory] = err.Error()
@@ -131,7 +131,7 @@ func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstr
 
 // hide replaces every value of a Secret by its digest, and takes away the annotations that hold copies of it.
 func hide(u *unstructured.Unstructured) {
-	data, _, _ := unstructured.NestedMap(u.Object, "data") //nolint:errcheck // data of another type is dropped below
+	data, _, _ := unstructured.NestedMap(u.Object, "data") // data of another type is dropped below
 	for k, v := range data {
 		s, _ := v.(string)
 		raw, err := base64.StdEncoding.DecodeString(s)

@@ -45,9 +45,10 @@ const (
 	// say nothing of it themselves, but hold a profile for compatibility with every line before it; a test
 	// compares.
 	chartsVersion = "1.31"
-	// DefaultHub and DefaultTag are where the images are when the document does not say: Istio's own release of
+	// DefaultHub is where the images are when the document does not say: Istio's own release of
 	// that line, as istioctl has them built in.
 	DefaultHub = mesh.DefaultHub
+	// DefaultTag is the release that they are of.
 	DefaultTag = mesh.Release
 )
 

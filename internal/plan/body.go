@@ -120,7 +120,7 @@ func mustReplace(want, live *unstructured.Unstructured) string {
 			return path
 		}
 	}
-	if frozen, _, _ := unstructured.NestedBool(live.Object, "immutable"); frozen { //nolint:errcheck // a field of another type is no promise
+	if frozen, _, _ := unstructured.NestedBool(live.Object, "immutable"); frozen { // a field of another type is no promise
 		if w, ok := want.Object["data"]; ok && !same(w, live.Object["data"]) {
 			return "data"
 		}

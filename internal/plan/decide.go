@@ -237,9 +237,9 @@ func impact(c *Change, live *unstructured.Unstructured) []string {
 }
 
 func podsOf(live *unstructured.Unstructured) string {
-	n, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas") //nolint:errcheck // absent is the default, one
+	n, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas") // absent is the default, one
 	if live.GetKind() == "DaemonSet" {
-		n, ok, _ = unstructured.NestedInt64(live.Object, "status", "desiredNumberScheduled") //nolint:errcheck // absent is not known
+		n, ok, _ = unstructured.NestedInt64(live.Object, "status", "desiredNumberScheduled") // absent is not known
 	}
 	switch {
 	case !ok || n == 1:

@@ -30,7 +30,7 @@ func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []ma
 			continue
 		}
 		set := fieldpath.NewSet()
-		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 			return nil, nil, fmt.Errorf("read managedFields of %s: %w", object.RefOf(live), err)
 		}
 		if e.Manager == object.Manager {

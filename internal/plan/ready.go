@@ -31,14 +31,14 @@ func Ready(u *unstructured.Unstructured) (ready, failed bool, why string) {
 }
 
 func serviceType(u *unstructured.Unstructured) string {
-	t, _, _ := unstructured.NestedString(u.Object, "spec", "type") //nolint:errcheck // absent is ""
+	t, _, _ := unstructured.NestedString(u.Object, "spec", "type") // absent is ""
 	return t
 }
 
 // Addresses are where a Service is reached from outside its cluster: what its load balancer gave, else externalIPs.
 func Addresses(u *unstructured.Unstructured) []string {
 	var all []string
-	ingress, _, _ := unstructured.NestedSlice(u.Object, "status", "loadBalancer", "ingress") //nolint:errcheck // absent is none
+	ingress, _, _ := unstructured.NestedSlice(u.Object, "status", "loadBalancer", "ingress") // absent is none
 	for _, x := range ingress {
 		m, _ := x.(map[string]any)
 		for _, k := range []string{"ip", "hostname"} {
@@ -51,16 +51,16 @@ func Addresses(u *unstructured.Unstructured) []string {
 	if len(all) > 0 {
 		return all
 	}
-	ips, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "externalIPs") //nolint:errcheck // absent is none
+	ips, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "externalIPs") // absent is none
 	return ips
 }
 
 func webhooksReady(u *unstructured.Unstructured) (ready, failed bool, why string) {
-	hooks, _, _ := unstructured.NestedSlice(u.Object, "webhooks") //nolint:errcheck // absent is none
+	hooks, _, _ := unstructured.NestedSlice(u.Object, "webhooks") // absent is none
 	for _, x := range hooks {
 		m, _ := x.(map[string]any)
-		_, service, _ := unstructured.NestedMap(m, "clientConfig", "service") //nolint:errcheck // absent is false
-		ca, _, _ := unstructured.NestedString(m, "clientConfig", "caBundle")  //nolint:errcheck // absent is ""
+		_, service, _ := unstructured.NestedMap(m, "clientConfig", "service") // absent is false
+		ca, _, _ := unstructured.NestedString(m, "clientConfig", "caBundle")  // absent is ""
 		if service && ca == "" {
 			return false, false, fmt.Sprintf("istiod has not written the CA of webhook %v yet", m["name"])
 		}

@@ -22,7 +22,7 @@ func Reclaimed(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) ([]m
 		if e.FieldsV1 == nil {
 			continue
 		}
-		if err := sets[i].FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+		if err := sets[i].FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 			return nil, fmt.Errorf("read managedFields of %s: %w", e.Manager, err)
 		}
 		if e.Manager == object.Manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {

@@ -29,19 +29,22 @@ import (
 const (
 	// RootSecret is the Secret of the root, in object.SystemNamespace of the mesh's home cluster.
 	RootSecret = "isthmus-root"
-	// RootCert and RootKey are its data keys, those of the type kubernetes.io/tls.
+	// RootCert is the data key of its certificate, that of the type kubernetes.io/tls.
 	RootCert = "tls.crt"
-	RootKey  = "tls.key"
+	// RootKey is the data key of its key.
+	RootKey = "tls.key"
 
 	// Namespace and CACerts name the Secret that istiod reads its authority from (istio.io/istio/security/pkg/
 	// pki/ca: CACertsSecret).
 	Namespace = "istio-system"
 	CACerts   = "cacerts"
-	// The data keys of cacerts (the same file). CertChain is the intermediate and all above it, RootBundle what
-	// proxies are told to trust.
-	CACert     = "ca-cert.pem"
-	CAKey      = "ca-key.pem"
-	CertChain  = "cert-chain.pem"
+	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).
+	CACert = "ca-cert.pem"
+	// CAKey is the data key of its key.
+	CAKey = "ca-key.pem"
+	// CertChain is the data key of the intermediate and all above it.
+	CertChain = "cert-chain.pem"
+	// RootBundle is the data key of what proxies are told to trust.
 	RootBundle = "root-cert.pem"
 )
 

@@ -136,7 +136,7 @@ func (c *Clusters) run(program, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the program holds its own
+	defer log.Close() // the program holds its own
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no proxy: nothing leaves this machine
@@ -159,7 +159,7 @@ func (c *Clusters) wait(ctx context.Context, name string) error {
 		}
 		select {
 		case <-ctx.Done():
-			log, _ := os.ReadFile(filepath.Join(c.dir, name+".log")) //nolint:errcheck // only for the message
+			log, _ := os.ReadFile(filepath.Join(c.dir, name+".log")) // only for the message
 			return fmt.Errorf("API server %s does not come up: %w\n%s", name, err, log[max(0, len(log)-2000):])
 		case <-time.After(100 * time.Millisecond):
 		}
@@ -185,7 +185,7 @@ func (c *Clusters) ready(ctx context.Context, name string, cfg *rest.Config) err
 		if err != nil {
 			return err
 		}
-		_ = resp.Body.Close() //nolint:errcheck // read only
+		_ = resp.Body.Close() // read only
 		if resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", path, resp.Status)
 		}
@@ -196,10 +196,10 @@ func (c *Clusters) ready(ctx context.Context, name string, cfg *rest.Config) err
 // Stop ends every program that Start started and removes their files.
 func (c *Clusters) Stop() {
 	for _, cmd := range c.started {
-		_ = cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
-		_ = cmd.Wait()         //nolint:errcheck // killed
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // killed
 	}
-	_ = os.RemoveAll(c.dir) //nolint:errcheck // a temporary folder
+	_ = os.RemoveAll(c.dir) // a temporary folder
 }
 
 // twoPorts finds two addresses on loopback that nobody listens on.
@@ -210,7 +210,7 @@ func twoPorts() (a, b string, err error) {
 		if err != nil {
 			return "", "", err
 		}
-		defer l.Close() //nolint:errcheck // freed for the program that gets the port
+		defer l.Close() // freed for the program that gets the port
 		found = append(found, l.Addr().String())
 	}
 	return strings.TrimSpace(found[0]), found[1], nil
