@@ -241,8 +241,7 @@ func podsOf(live *unstructured.Unstructured) string {
 	if live.GetKind() == "DaemonSet" {
 		n, ok, _ = unstructured.NestedInt64(live.Object, "status", "desiredNumberScheduled") // absent is not known
 	}
-	switch {
-	case !ok || n == 1:
+	if !ok || n == 1 {
 		return "1 pod"
 	}
 	return fmt.Sprintf("%d pods", n)
