@@ -65,7 +65,7 @@ var breakages = []breakage{
 				return err == nil, out
 			})
 		},
-		code:    "target-away",
+		code:    "cluster-away",
 		subject: "east → west",
 	},
 	{
