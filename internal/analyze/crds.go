@@ -113,7 +113,7 @@ func istioKinds(group string) []string {
 }
 
 // istioGroups are the API groups of Istio's kinds.
-func istioGroups() []string {
+var istioGroups = sync.OnceValue(func() []string {
 	all, err := crds()
 	if err != nil {
 		return nil
@@ -123,7 +123,7 @@ func istioGroups() []string {
 		groups[c.group] = true
 	}
 	return slices.Sorted(maps.Keys(groups))
-}
+})
 
 var lawMutex sync.Mutex
 

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -20,25 +21,36 @@ type intent struct {
 var address = regexp.MustCompile(`(?:[a-z][a-z0-9+.-]*://)(?:[^/@\s]*@)?([a-z0-9][-a-z0-9.]*)|(?:^|[\s=,;])([a-z0-9][-a-z0-9.]*):[0-9]+\b|\b([a-z0-9][-a-z0-9]*\.[a-z0-9][-a-z0-9]*\.svc(?:\.cluster\.local)?)\b`)
 
 // intents are the calls that a cluster's workloads are known to make: hosts in their environment, arguments and
-// commands, and callers that an ALLOW policy names.
+// commands, and callers that an ALLOW policy of any cluster names.
 func (w *World) intents(m *member) []intent {
+	if w.known == nil {
+		w.known = w.allIntents()
+	}
+	return w.known[m.Name]
+}
+
+func (w *World) allIntents() map[string][]intent {
 	var all []intent
-	for _, list := range w.workloads {
-		for _, x := range list {
-			if x.cluster == m.Name && x.pod.Exists() {
-				all = append(all, w.settings(x)...)
-			}
+	callers := map[string][]*workload{}
+	for _, x := range w.anyOf("") {
+		if x.pod.Exists() {
+			all = append(all, w.settings(x)...)
+			callers[x.Namespace+"/"+x.account] = append(callers[x.Namespace+"/"+x.account], x)
 		}
 	}
-	for _, server := range w.members {
-		for _, o := range server.all(security, "AuthorizationPolicy") {
-			if action := o.Spec("action").Str(); action == "" || action == "ALLOW" {
-				all = append(all, w.allowed(m, o)...)
-			}
+	w.each(security, "AuthorizationPolicy", func(_ *member, o *Object) {
+		if action := o.Spec("action").Str(); action == "" || action == "ALLOW" {
+			all = append(all, w.allowed(o, callers)...)
 		}
+	})
+	slices.SortStableFunc(all, func(a, b intent) int {
+		return cmp.Or(strings.Compare(a.host, b.host), strings.Compare(a.sign, b.sign), a.from.Ref.Compare(b.from.Ref))
+	})
+	by := map[string][]intent{}
+	for _, i := range all {
+		by[i.from.cluster] = append(by[i.from.cluster], i)
 	}
-	slices.SortStableFunc(all, func(a, b intent) int { return strings.Compare(a.host+a.sign, b.host+b.sign) })
-	return all
+	return by
 }
 
 // settings are the hosts in a workload's own settings.
@@ -68,20 +80,16 @@ func (w *World) settings(x *workload) []intent {
 }
 
 // allowed are the callers that an ALLOW policy names, with the services of the workloads that it protects.
-func (w *World) allowed(m *member, o *Object) []intent {
+func (w *World) allowed(o *Object, callers map[string][]*workload) []intent {
 	selector := o.Spec("selector", "matchLabels").Map()
 	if len(selector) == 0 {
 		return nil
 	}
 	var hosts []string
+	protected := w.selected(o.Namespace, selector)
 	for _, s := range w.inspace[o.Namespace] {
-		if len(s.selector) == 0 {
-			continue
-		}
-		for _, x := range w.workloads[o.Namespace] {
-			if matches(selector, x.labels) && matches(s.selector, x.labels) {
-				hosts = append(hosts, s.host)
-			}
+		if len(s.selector) > 0 && slices.ContainsFunc(protected, func(x *workload) bool { return matches(s.selector, x.labels) }) {
+			hosts = append(hosts, s.host)
 		}
 	}
 	slices.Sort(hosts)
@@ -94,10 +102,8 @@ func (w *World) allowed(m *member, o *Object) []intent {
 					if !ok || i.ns == "" || i.account == "" {
 						continue
 					}
-					for _, x := range w.workloads[i.ns] {
-						if x.cluster == m.Name && x.account == i.account {
-							all = append(all, intent{x, host, where(o, v) + " lets it in", false})
-						}
+					for _, x := range callers[i.ns+"/"+i.account] {
+						all = append(all, intent{x, host, where(o, v) + " lets it in", false})
 					}
 				}
 			}

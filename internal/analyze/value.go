@@ -76,7 +76,7 @@ func (v Value) entry(name string) Value {
 	for i := len(n.Content) - 2; i >= 0; i -= 2 {
 		k := n.Content[i]
 		merges = merges || k.Value == "<<"
-		if k.Value == name && k.Kind == yaml.ScalarNode || k.Kind == yaml.AliasNode && k.Alias.Value == name {
+		if keyText(k) == name {
 			return Value{k, n.Content[i+1]}
 		}
 	}
@@ -112,10 +112,7 @@ func fields(n *yaml.Node, depth int) []Field {
 			merged = append(merged, mergedFields(x, depth)...)
 			continue
 		}
-		if k.Kind == yaml.AliasNode {
-			k = k.Alias
-		}
-		own = append(own, Field{k.Value, Value{n.Content[i], x}})
+		own = append(own, Field{keyText(k), Value{k, x}})
 	}
 	for _, f := range merged {
 		if !slices.ContainsFunc(own, func(o Field) bool { return o.Key == f.Key }) {
@@ -123,6 +120,19 @@ func fields(n *yaml.Node, depth int) []Field {
 		}
 	}
 	return own
+}
+
+// keyText is a key as kubectl reads it: "on" without quotes is the key "true".
+func keyText(k *yaml.Node) string {
+	if k.Kind == yaml.AliasNode {
+		k = k.Alias
+	}
+	if k.Kind == yaml.ScalarNode && k.Style&quotedStyles == 0 {
+		if b, ok := scalar(k).(bool); ok {
+			return strconv.FormatBool(b)
+		}
+	}
+	return k.Value
 }
 
 func mergedFields(x *yaml.Node, depth int) []Field {

@@ -32,6 +32,7 @@ type World struct {
 	workloads map[string][]*workload // namespace →
 	labelled  map[labelled][]*workload
 	trust     trust
+	known     map[string][]intent // by the caller's cluster; see intents
 }
 
 // labelled is a label in a namespace; "" is every namespace.

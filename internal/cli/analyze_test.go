@@ -196,3 +196,21 @@ func TestHang(t *testing.T) {
 		})
 	}
 }
+
+func TestAnalyserHelp(t *testing.T) {
+	cases := []struct{ reason, id, says string }{
+		{"one of ours", "ana001", "--fix  writes the separator"},
+		{"one of Istio's", "IST0101", "analysis/ist0101/"},
+		{"none", "ANA999", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			var out bytes.Buffer
+			e := &env{Streams: screen.Streams{Out: &out, Env: func(string) string { return "" }}}
+			shown, err := e.analyserHelp(c.id)
+			if err != nil || shown != (c.says != "") || !strings.Contains(out.String(), c.says) {
+				t.Errorf("shown %v, %v:\n%s", shown, err, out.String())
+			}
+		})
+	}
+}

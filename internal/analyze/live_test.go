@@ -1,0 +1,143 @@
+package analyze
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestObjectsOfAClient: objects as a client reads them are judged like those of files, without places and fixes, and
+// as the whole of their cluster.
+func TestObjectsOfAClient(t *testing.T) {
+	service, err := NewObject(map[string]any{
+		"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": "reviews", "namespace": "shop"},
+		"spec": map[string]any{"ports": []any{map[string]any{"name": "http", "port": int64(80)}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	route, err := NewObject(map[string]any{
+		"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": map[string]any{"name": "r", "namespace": "shop"},
+		"spec": map[string]any{"hosts": []any{"x.example"}, "http": []any{map[string]any{"route": []any{
+			map[string]any{"destination": map[string]any{"host": "reveiws"}},
+			map[string]any{"destination": map[string]any{"host": "www.example.com"}},
+		}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Run(Input{Clusters: []Cluster{{Name: "east", Objects: []*Object{service}, Whole: true}, {Name: "west", Objects: []*Object{route}, Whole: true}}})
+	var lines []string
+	for _, f := range got {
+		if f.Fix != nil || f.File != "" || f.Line != 0 {
+			t.Errorf("a place or a fix without a file: %+v", f)
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %v %s: %s", f.ID, f.Severity, f.Clusters, f.Object, f.Seen))
+	}
+	want := []string{
+		"ANA010 error [west] VirtualService shop/r: no Service and no ServiceEntry of any cluster has the host www.example.com",
+		"ANA010 error [west] VirtualService shop/r: the host reveiws exists in no cluster",
+		"IST0106 error [west] VirtualService shop/r: Schema validation error: total destination weight = 0",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	cases := []struct {
+		reason, name string
+		known        []string
+		want         string
+	}{
+		{"one slip", "reveiws", []string{"reviews", "ratings"}, "reviews"},
+		{"a hyphen too few", "cluster-aservice", []string{"cluster-a-service", "cluster-b-service"}, "cluster-a-service"},
+		{"versions are other names", "web-v1", []string{"web-v2"}, ""},
+		{"short names are not doubted", "a", []string{"b"}, ""},
+		{"two that are as near", "web-x", []string{"web-a", "web-b"}, ""},
+		{"case alone", "SIMPLe", []string{"SIMPLE", "SAMPLE"}, "SIMPLE"},
+		{"nothing near", "ledger", []string{"reviews"}, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			if got, _ := near(c.name, c.known); got != c.want {
+				t.Errorf("near %q is %q, want %q", c.name, got, c.want)
+			}
+		})
+	}
+}
+
+// manyFiles is a mesh of some clusters, each with services, their workloads and configuration.
+func manyFiles(clusters, services int) (sources []Source, names []string) {
+	for c := range clusters {
+		name := fmt.Sprintf("c%d", c)
+		names = append(names, name)
+		text := ""
+		for s := range services {
+			text += fmt.Sprintf(`---
+apiVersion: v1
+kind: Service
+metadata: {name: svc-%[1]d, namespace: ns-%[2]d}
+spec:
+  selector: {app: svc-%[1]d}
+  ports: [{name: http, port: 80}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: svc-%[1]d, namespace: ns-%[2]d}
+spec:
+  selector: {matchLabels: {app: svc-%[1]d}}
+  template:
+    metadata: {labels: {app: svc-%[1]d, version: v1}}
+    spec: {containers: [{name: s, image: s, env: [{name: NEXT, value: "http://svc-%[1]d.ns-%[2]d/x"}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: svc-%[1]d, namespace: ns-%[2]d}
+spec: {host: svc-%[1]d, subsets: [{name: v1, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: svc-%[1]d, namespace: ns-%[2]d}
+spec:
+  hosts: [svc-%[1]d]
+  http: [{route: [{destination: {host: svc-%[1]d, subset: v1}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: svc-%[1]d, namespace: ns-%[2]d}
+spec:
+  selector: {matchLabels: {app: svc-%[1]d}}
+  rules: [{from: [{source: {principals: ["cluster.local/ns/ns-%[2]d/sa/default"]}}]}]
+`, s, s%10)
+		}
+		sources = append(sources, Source{Name: name + "/all.yaml", Cluster: name, Data: []byte(text)})
+	}
+	return sources, names
+}
+
+func TestManyObjectsAreRight(t *testing.T) {
+	sources, names := manyFiles(3, 40)
+	for _, f := range Run(NewInput(sources, names, Options{})) {
+		t.Errorf("%s:%d %s %s", f.File, f.Line, f.ID, f.Text())
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	sources, names := manyFiles(4, 250)
+	in := NewInput(sources, names, Options{})
+	for _, which := range []struct {
+		name  string
+		table []Analyser
+	}{{"ours", Analysers[:len(Analysers)-1]}, {"istio", istios}} {
+		b.Run(which.name, func(b *testing.B) {
+			for b.Loop() {
+				if got := RunWith(in, which.table); len(got) > 0 {
+					b.Fatal(got[0])
+				}
+			}
+			b.ReportMetric(float64(5*4*250), "objects")
+		})
+	}
+}
