@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,8 +32,17 @@ const (
 // Roles are all of them, in the order in which they are placed and shown.
 var Roles = []Role{Server, Client, Stranger}
 
-// ProbeSet names the set of objects that verify places and removes, for internal/apply: one for each mesh.
-func ProbeSet(m mesh.Mesh) string { return m.Name + "-verify" }
+// ProbeSet names the set of objects that verify places and removes, for internal/apply: one for each mesh. No mesh
+// can have that name, since there is no dot in theirs. It is a label's value, so it has at most 63 characters.
+func ProbeSet(m mesh.Mesh) string {
+	const prefix, most = "verify.", 63
+	if len(prefix)+len(m.Name) <= most {
+		return prefix + m.Name
+	}
+	sum := sha256.Sum256([]byte(m.Name))
+	end := "-" + hex.EncodeToString(sum[:4])
+	return prefix + m.Name[:most-len(prefix)-len(end)] + end
+}
 
 // Container is the name of the program's container in verify's pods.
 const Container = "probe"

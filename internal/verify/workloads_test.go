@@ -10,7 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -149,5 +152,23 @@ func TestNamesByWhichServersAreKnown(t *testing.T) {
 	m.Clusters[1].Istio.Values = map[string]any{"global": map[string]any{"proxy": map[string]any{"clusterDomain": "corp.internal"}}}
 	if got, want := SNI(m, m.Clusters[1]), "outbound_.80_._.to-west.isthmus-verify.svc.corp.internal"; got != want {
 		t.Errorf("SNI %s, want %s", got, want)
+	}
+}
+
+func TestTheSetsNameIsALabelOfNoMesh(t *testing.T) {
+	long, other := twoClusters(), twoClusters()
+	long.Name = strings.Repeat("a", 63)
+	other.Name = strings.Repeat("a", 62) + "b"
+	for _, m := range []mesh.Mesh{twoClusters(), long, other} {
+		name := ProbeSet(m)
+		if problems := validation.IsValidLabelValue(name); len(problems) > 0 || !strings.Contains(name, ".") {
+			t.Errorf("%s: %v", name, problems)
+		}
+		if problems := validation.IsDNS1123Subdomain(facts.InventoryName(name)); len(problems) > 0 {
+			t.Errorf("%s: %v", facts.InventoryName(name), problems)
+		}
+	}
+	if ProbeSet(long) == ProbeSet(other) {
+		t.Error("two meshes share a set: one would take away the other's workloads")
 	}
 }
