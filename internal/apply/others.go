@@ -77,9 +77,10 @@ func (w writer) incidental(o metav1.PartialObjectMetadata) bool {
 		return true
 	}
 	switch o.Name {
-	case "kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl", "istio-leader", "istio-namespace-controller-election",
-		"istio-gateway-status-leader", "istio-gateway-deployment-default", "istio-ca-secret":
+	case "kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl", "istio-ca-secret":
 		return true
 	}
-	return strings.HasPrefix(o.Name, "istio-gateway-") || o.Annotations["kubernetes.io/service-account.name"] != ""
+	// Istio's leaders hold on to ConfigMaps, named after what they lead (istio.io/istio/pilot/pkg/leaderelection),
+	// which client-go's locks mark.
+	return o.Annotations["control-plane.alpha.kubernetes.io/leader"] != "" || o.Annotations["kubernetes.io/service-account.name"] != ""
 }
