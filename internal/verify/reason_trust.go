@@ -35,9 +35,13 @@ func otherRoot(c Case) (Reason, bool) {
 	if len(ours) == 0 || len(theirs) == 0 || slices.ContainsFunc(ours, func(r string) bool { return slices.Contains(theirs, r) }) {
 		return Reason{}, false
 	}
+	a, b := c.From.Name, c.To.Name
+	if a > b { // the same words whoever calls
+		a, b, ours, theirs = b, a, theirs, ours
+	}
 	return Reason{
 		Text: fmt.Sprintf("%s and %s have different roots (%.8s… and %.8s…), so neither trusts the other's certificates",
-			c.From.Name, c.To.Name, ours[0], theirs[0]),
+			a, b, ours[0], theirs[0]),
 		Next:   "isthmus apply",
 		Proven: true,
 	}, true
