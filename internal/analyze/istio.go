@@ -17,6 +17,7 @@ import (
 	"istio.io/istio/pkg/config/analysis/legacy/util/kuberesource"
 	"istio.io/istio/pkg/config/analysis/local"
 	"istio.io/istio/pkg/config/analysis/msg"
+	"istio.io/istio/pkg/config/resource"
 	"istio.io/istio/pkg/config/schema/gvk"
 	"istio.io/istio/pkg/log"
 )
@@ -125,7 +126,7 @@ func feed(source *file.KubeSource, name string, o *Object, text []byte) (ok bool
 			ok = false
 		}
 	}()
-	source.SetDefaultNamespace("default")
+	source.SetDefaultNamespace(resource.Namespace(o.Namespace))
 	return source.ApplyContent(name, string(text)) == nil
 }
 

@@ -141,3 +141,20 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// TestOneFolderForTwoClusters: the same files may be given for several clusters.
+func TestOneFolderForTwoClusters(t *testing.T) {
+	folders := []Folder{{"east", "testdata/seed"}, {"west", "testdata/seed"}}
+	sources, _, err := Read([]string{"testdata/seed/authorizationpolicy.yaml"}, folders, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sources) != 4 {
+		t.Errorf("%d sources, want two files for each of two clusters", len(sources))
+	}
+	for _, f := range Run(NewInput(sources, []string{"east", "west"}, Options{})) {
+		if f.ID == "ANA020" && len(f.Clusters) != 2 {
+			t.Errorf("%v: %s", f.Clusters, f.Seen)
+		}
+	}
+}

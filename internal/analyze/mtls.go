@@ -101,10 +101,11 @@ func (w *World) contradicts(m *member, r rule, c clientTLS, server *member) (Fin
 	if !ok || r.host == hostOf("kubernetes", "default") || systemSpace(ns) {
 		return Finding{}, false
 	}
-	pods := slices.DeleteFunc(w.workloadsOf(r.host), func(x *workload) bool { return x.cluster != server.Name })
+	everywhere := w.workloadsOf(r.host)
+	pods := slices.DeleteFunc(slices.Clone(everywhere), func(x *workload) bool { return x.cluster != server.Name })
 	inMesh := slices.DeleteFunc(slices.Clone(pods), func(x *workload) bool { return w.proxy(x) == noProxy })
-	if len(pods) > 0 && len(inMesh) == 0 {
-		return Finding{}, false // no proxy there: plain text is what it takes
+	if len(everywhere) > 0 && len(inMesh) == 0 {
+		return Finding{}, false // it does not run there, or has no proxy there: plain text is what it takes
 	}
 	var x *workload
 	if len(inMesh) > 0 {

@@ -34,6 +34,7 @@ func (f *File) Data() []byte { return f.text.data }
 type fault struct {
 	Pos
 	seen, do string
+	severity Severity // "" is the analyser's
 	object   string
 	edit     *Edit
 }
@@ -71,12 +72,33 @@ func (o *Object) Annotation(name string) string {
 // ParseFile reads a file of YAML or JSON documents. defaultNamespace is that of objects which name none.
 func ParseFile(name string, data []byte, defaultNamespace string) *File {
 	f := &File{Name: name, text: newText(data)}
+	template := false
 	for _, c := range f.chunks() {
 		for _, root := range f.documents(c) {
+			template = template || hasBraces(root)
 			f.document(root, defaultNamespace)
 		}
 	}
+	if at := bytes.Index(data, []byte("{{")); at >= 0 && (template || len(f.broken) > 0 && action.Match(data)) {
+		return &File{Name: name, text: f.text, broken: []fault{{
+			Pos: Pos{f.text.lineAt(at), 1}, severity: Warning,
+			seen: "this is a template, and nothing in it was judged", do: "render it first (helm template, isthmus render) and analyse the result",
+		}}}
+	}
 	return f
+}
+
+// action finds what templates of Go, Helm and Jinja have and YAML has not.
+var action = regexp.MustCompile(`\{\{-?\s*[.$a-zA-Z]`)
+
+// hasBraces tells whether a value was written {{ … }}, which YAML reads as a map whose key is a map.
+func hasBraces(n *yaml.Node) bool {
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind == yaml.MappingNode || hasBraces(c) {
+			return true
+		}
+	}
+	return false
 }
 
 // A chunk is the part of a text between two separators.
@@ -308,8 +330,6 @@ func (f *File) syntax(first int, err error) fault {
 	x.Col = 1 + len(line) - len(strings.TrimLeft(line, " "))
 	x.seen = "this is no YAML: " + m[2]
 	switch indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]; {
-	case strings.Contains(line, "{{"):
-		x.do = "this looks like a template: render it first (helm template, or isthmus render)"
 	case strings.Contains(indent, "\t"):
 		x.do = "the line is indented with a tab; YAML takes spaces only"
 	case strings.Contains(m[2], "mapping values are not allowed"):

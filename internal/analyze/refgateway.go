@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,9 +62,9 @@ func missingGateway(w *World) []Finding {
 			case len(elsewhere) == 1:
 				f.Do = "write " + elsewhere[0]
 				f.Fix = o.replace(v, elsewhere[0], false)
-			case len(here) == 0 && !m.Whole:
+			case !m.Whole:
 				f.Severity = Warning
-				f.Evidence = "no Gateway of namespace " + ns + " was read"
+				f.Evidence = "Gateways of namespace " + ns + " that were read: " + cmp.Or(strings.Join(few(here, 6), ", "), "none")
 			}
 			all = append(all, f)
 		}

@@ -85,6 +85,8 @@ func (w *World) absent(c call, words []mention) (Finding, bool) {
 		} else if s := w.elsewhere(name, ns); s != nil && !c.bare {
 			f.Do = fmt.Sprintf("there is one in namespace %s: write %s", s.Namespace, s.host)
 			f.Fix = c.o.replace(c.v, s.host, true)
+		} else if !w.whole() {
+			f.Severity = Warning
 		}
 		return f, true
 	}

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// wrongPort finds routes to a port that no cluster's service has, and routes from a gateway that name none where
-// the service has several.
+// wrongPort finds routes to a port that no cluster's service has, routes from a gateway that name none where the
+// service has several, and settings and matches for ports that the service does not have.
 func wrongPort(w *World) []Finding {
 	var all []Finding
 	for _, m := range w.members {
+		all = append(all, w.portsOfSettings(m)...)
 		for _, t := range m.targets {
 			found := w.lookup(t.fqdn)
 			if len(found) == 0 || len(found[0].ports) == 0 {
@@ -41,6 +42,51 @@ func wrongPort(w *World) []Finding {
 			f.Seen = fmt.Sprintf("%s has several ports and this route names none: a gateway cannot choose", t.host.Str())
 			f.Do = "add port: {number: …}; its ports are " + portList(found[0].ports)
 			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// portsOfSettings judges the ports for which a DestinationRule has settings and those that a VirtualService's rules
+// for sidecars match.
+func (w *World) portsOfSettings(m *member) []Finding {
+	var all []Finding
+	judge := func(o *Object, v Value, host, what string) {
+		n, ok := v.Int()
+		found := w.lookup(host)
+		if !ok || len(found) == 0 || len(found[0].ports) == 0 || slices.ContainsFunc(found, func(s *service) bool { return s.has(n) }) {
+			return
+		}
+		f := o.find(m.Name, v)
+		f.Seen = fmt.Sprintf("%s has no port %d: %s", host, n, what)
+		f.Evidence = where(found[0].Object, found[0].ports[0].Value)
+		f.Do = "its ports are " + portList(found[0].ports)
+		all = append(all, f)
+	}
+	for _, r := range m.rules {
+		policies := []Value{r.Spec("trafficPolicy")}
+		for _, s := range r.Spec("subsets").Items() {
+			policies = append(policies, s.Get("trafficPolicy"))
+		}
+		for _, p := range policies {
+			for _, l := range p.Get("portLevelSettings").Items() {
+				judge(r.Object, l.Get("port", "number"), r.host, "these settings apply to nothing")
+			}
+		}
+	}
+	for _, o := range m.all(networking, "VirtualService") {
+		hosts := o.Spec("hosts").Items()
+		if _, mesh := gatewaysOf(o); !mesh || len(hosts) != 1 {
+			continue
+		}
+		for _, proto := range []string{"http", "tls", "tcp"} {
+			for _, rule := range o.Spec(proto).Items() {
+				for _, match := range rule.Get("match").Items() {
+					if len(match.Get("gateways").Items()) == 0 && len(o.Spec("gateways").Items()) == 0 {
+						judge(o, match.Get("port"), expand(hosts[0].Str(), o.Namespace), "this never matches")
+					}
+				}
+			}
 		}
 	}
 	return all

@@ -78,8 +78,8 @@ func (w *World) undefined(t target, about []rule, drafts map[string]*Edit) Findi
 	}
 	f.Seen = fmt.Sprintf("no DestinationRule defines the subset %s of %s: every call to it is answered with 503", subset, t.host.Str())
 	f.Evidence = "no DestinationRule for that host was read"
-	if len(t.rules) == 0 && len(w.lookup(t.fqdn)) == 0 && !w.whole() {
-		f.Severity, f.Evidence = Warning, "no DestinationRule at all was read"
+	if len(w.lookup(t.fqdn)) == 0 && !w.whole() {
+		f.Severity, f.Evidence = Warning, "no DestinationRule for that host was read, and not its Service either"
 	}
 	f.Do = fmt.Sprintf("add a DestinationRule with the subset %s, or take the subset out of the route", subset)
 	for _, m := range w.members {
@@ -115,7 +115,7 @@ func (w *World) drafts(m *member, words []mention) map[string]*Edit {
 	for _, fqdn := range slices.Sorted(maps.Keys(wanted)) {
 		t := first[fqdn]
 		name, ns, ok := split(fqdn)
-		if !ok || ns != t.o.Namespace || slices.ContainsFunc(w.allRules(), func(r rule) bool { return r.of(fqdn) }) {
+		if !ok || ns != t.o.Namespace || strings.HasSuffix(t.o.File.Name, ".json") || slices.ContainsFunc(w.allRules(), func(r rule) bool { return r.of(fqdn) }) {
 			continue
 		}
 		host, pods := t.host.Str(), w.workloadsOf(fqdn)

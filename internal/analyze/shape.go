@@ -15,7 +15,7 @@ func (w *World) faults(of func(*File) []fault) []Finding {
 	var all []Finding
 	for _, f := range w.Files {
 		for _, x := range of(f) {
-			all = append(all, Finding{File: f.Name, Line: x.Line, Col: x.Col, Object: x.object, Seen: x.seen, Do: x.do, Fix: x.edit})
+			all = append(all, Finding{File: f.Name, Line: x.Line, Col: x.Col, Object: x.object, Severity: x.severity, Seen: x.seen, Do: x.do, Fix: x.edit})
 		}
 	}
 	return all

@@ -32,7 +32,7 @@ type Options struct {
 // walked; in it only .yaml, .yml and .json files count, and templates of Helm charts are left out and named in
 // skipped. The path "-" is stdin. A file under a cluster's folder is that cluster's alone.
 func Read(paths []string, clusters []Folder, stdin io.Reader) (sources []Source, skipped []string, err error) {
-	r := &collector{seen: map[string]bool{}}
+	r := &collector{seen: map[string]bool{}, owned: map[string]bool{}}
 	for _, c := range clusters {
 		if err := r.walk(c.Path, c.Cluster); err != nil {
 			return nil, nil, fmt.Errorf("read cluster %s: %w", c.Cluster, err)
@@ -59,7 +59,8 @@ func Read(paths []string, clusters []Folder, stdin io.Reader) (sources []Source,
 type collector struct {
 	sources []Source
 	skipped []string
-	seen    map[string]bool // by cleaned path: a file is read once
+	seen    map[string]bool // by cluster and cleaned path: a file is read once for each
+	owned   map[string]bool // by cleaned path
 }
 
 func (r *collector) walk(root, cluster string) error {
@@ -79,10 +80,10 @@ func (r *collector) walk(root, cluster string) error {
 		}
 		clean := filepath.Clean(path)
 		ext := strings.ToLower(filepath.Ext(path))
-		if r.seen[clean] || path != root && !slices.Contains([]string{".yaml", ".yml", ".json"}, ext) {
+		if r.seen[cluster+"="+clean] || cluster == "" && r.owned[clean] || path != root && !slices.Contains([]string{".yaml", ".yml", ".json"}, ext) {
 			return nil
 		}
-		r.seen[clean] = true
+		r.seen[cluster+"="+clean], r.owned[clean] = true, true
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return err

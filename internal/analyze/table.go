@@ -24,7 +24,7 @@ var aboutText = []Analyser{
 		ID: "ANA003", Severity: Error, Run: noYAML,
 		Question: "Is it YAML?",
 		Why:      "A document that cannot be read takes no part in anything; kubectl stops at it.",
-		Do:       "Correct the line. The other documents of the file are analysed all the same.",
+		Do:       "Correct the line. The other documents of the file are analysed all the same. A template is a warning, once for each file: render it first.",
 	},
 	{
 		ID: "ANA004", Severity: Error, Run: keyTwice,
@@ -67,21 +67,21 @@ var aboutReferences = []Analyser{
 		ID: "ANA010", Severity: Error, Run: missingHost,
 		Question: "Does every host that is called exist in some cluster?",
 		Why:      "A route to a host that no Service and no ServiceEntry has is answered with 503. Services of all clusters count: what one has, all can call. Where no Service of the namespace was read, a host is only doubted if the same configuration uses nearly the same name elsewhere.",
-		Do:       "Correct the name, or create the Service or ServiceEntry. Istio completes only names without a dot.",
+		Do:       "Correct the name, or create the Service or ServiceEntry. Istio completes only names without a dot. A warning where no name that was read is near.",
 		Fixes:    "writes the nearest host, if one alone is near and known, or used elsewhere twice; with --guess also on less",
 	},
 	{
 		ID: "ANA011", Severity: Error, Run: missingSubset,
 		Question: "Is every subset defined by a DestinationRule of the same cluster?",
 		Why:      "A route to a subset that is not defined is answered with 503. A DestinationRule in another cluster does not help: each control plane reads its own.",
-		Do:       "Define the subset, or take it out of the route.",
+		Do:       "Define the subset, or take it out of the route. A warning where neither a DestinationRule nor a Service of the host was read.",
 		Fixes:    "corrects the name, or adds a DestinationRule if the workloads that were read have that version; with --guess also if none was read",
 	},
 	{
 		ID: "ANA012", Severity: Error, Run: missingGateway,
 		Question: "Does every VirtualService name Gateways that exist?",
 		Why:      "Routes that are bound to a Gateway which is not there apply nowhere.",
-		Do:       "Correct the name (NAMESPACE/NAME for another namespace), or create the Gateway. A warning where no Gateway of that namespace was read.",
+		Do:       "Correct the name (NAMESPACE/NAME for another namespace), or create the Gateway. A warning where no name that was read is near.",
 		Fixes:    "writes the nearest name, or the namespace of the only Gateway of that name",
 	},
 	{
@@ -101,7 +101,7 @@ var aboutReferences = []Analyser{
 	{
 		ID: "ANA015", Severity: Error, Run: wrongPort,
 		Question: "Does every route end at a port that the service has?",
-		Why:      "A route to a port that the service does not have is answered with 503; so is a gateway's route that names no port where the service has several.",
+		Why:      "A route to a port that the service does not have is answered with 503; so is a gateway's route that names no port where the service has several. Settings and matches for such a port apply to nothing.",
 		Do:       "Write one of the service's ports.",
 		Fixes:    "with --guess: writes the port, if the service has one alone",
 	},
