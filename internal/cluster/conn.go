@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +59,10 @@ func (o Options) Dial(c mesh.Cluster) (*Conn, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if path := cmp.Or(c.Kubeconfig, o.Kubeconfig); path != "" {
 		rules.ExplicitPath = path
+	}
+	if slices.ContainsFunc(append([]string{rules.ExplicitPath}, rules.Precedence...), func(path string) bool { return strings.Contains(path, "\n") }) {
+		// Said without quoting it: whoever mistakes content for a path has keys in it.
+		return nil, fmt.Errorf("cluster %s: KUBECONFIG or --kubeconfig holds the content of a kubeconfig; give the path of the file", c.Name)
 	}
 	raw, err := rules.Load()
 	if err != nil {

@@ -66,7 +66,7 @@ func ChangeSet(p *screen.Page, m mesh.Mesh, s apply.ChangeSet, stopped bool) {
 			fmt.Fprintln(p, "Nothing to change; nothing was written.")
 			return
 		}
-		fmt.Fprintf(p, "%s %d changes in %d clusters.\n", p.Mark(screen.Yes), len(s.Done), len(s.Planned))
+		fmt.Fprintf(p, "%s %s in %s.\n", p.Mark(screen.Yes), count(len(s.Done), "change"), count(len(s.Planned), "cluster"))
 		return
 	}
 	var half []string
@@ -76,4 +76,11 @@ func ChangeSet(p *screen.Page, m mesh.Mesh, s apply.ChangeSet, stopped bool) {
 		}
 	}
 	fmt.Fprintf(p, "Stopped: %d of %d waves are complete; not complete: %s. Nothing was lost.\n", s.Waves, s.Of, strings.Join(half, ", "))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
