@@ -114,7 +114,7 @@ func (l *Lab) LoadImage(ctx context.Context, archive string, clusters ...string)
 
 // Find returns the cluster called name, or an error that lists those there are.
 func (l *Lab) Find(name string) (layout.Cluster, error) {
-	if c, ok := l.Lab.Cluster(name); ok {
+	if c, ok := l.Cluster(name); ok {
 		return c, nil
 	}
 	var names []string

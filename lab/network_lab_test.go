@@ -289,7 +289,7 @@ func testDistance(t *testing.T, l *lab.Lab, lbs map[string]string, begin func(*t
 	} else if took := latency(t, out); took < 4*far {
 		t.Errorf("a call to a pod took %s, less than the distance", took)
 	}
-	if out, err = call(t, l, "c", "c-1", lbs["b"]); err != nil {
+	if _, err = call(t, l, "c", "c-1", lbs["b"]); err != nil {
 		t.Errorf("a pair that is near: %v", err)
 	}
 	mend(t)

@@ -31,8 +31,7 @@ CONTAINERD_ADDRESS is the node's.`,
 			}
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, e.Out, e.Err
 			err = l.Exec(a[0], cmd)
-			var failed *exec.ExitError
-			if errors.As(err, &failed) {
+			if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 				return exitCode(failed.ExitCode())
 			}
 			return err

@@ -65,7 +65,7 @@ func newFaultLink(e *env) *cobra.Command {
 	var latency, jitter time.Duration
 	var loss float64
 	c := &cobra.Command{
-		Use:   "link CLUSTER CLUSTER",
+		Use:   "link CLUSTER OTHER",
 		Short: "Put latency and loss between two clusters",
 		Long: `Sets the distance between two clusters, in place of what lab.yaml says: latency and loss are for each direction, so
 a round trip takes twice the latency. Traffic between this machine and the clusters is not slowed down.`,

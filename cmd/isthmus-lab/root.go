@@ -50,7 +50,6 @@ func Run(ctx context.Context, s screen.Streams, args []string) int {
 	root.SetErr(s.Err)
 	err := root.ExecuteContext(ctx)
 	var code exitCode
-	var usage usageError
 	switch {
 	case err == nil:
 		return exitDone
@@ -58,7 +57,7 @@ func Run(ctx context.Context, s screen.Streams, args []string) int {
 		return int(code)
 	}
 	fmt.Fprintf(s.Err, "%s %v\n", s.Mark(s.Err, screen.No), err)
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed

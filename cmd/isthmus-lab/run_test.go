@@ -73,15 +73,18 @@ func TestConfigFromFlags(t *testing.T) {
 		want   config.Config
 	}{
 		{
-			"separate networks are left to the default", upFlags{clusters: 2, nodes: 2, network: "separate"},
+			"separate networks are left to the default",
+			upFlags{clusters: 2, nodes: 2, network: "separate"},
 			config.Config{Name: "x", Clusters: []config.Cluster{{Nodes: 2}, {Nodes: 2}}},
 		},
 		{
-			"a shared network has one name", upFlags{clusters: 2, nodes: 1, network: "shared"},
+			"a shared network has one name",
+			upFlags{clusters: 2, nodes: 1, network: "shared"},
 			config.Config{Name: "x", Clusters: []config.Cluster{{Nodes: 1, Network: "shared"}, {Nodes: 1, Network: "shared"}}},
 		},
 		{
-			"hollow clusters have no nodes, whatever --nodes says by default", upFlags{clusters: 1, nodes: 1, network: "separate", hollow: true},
+			"hollow clusters have no nodes, whatever --nodes says by default",
+			upFlags{clusters: 1, nodes: 1, network: "separate", hollow: true},
 			config.Config{Name: "x", Clusters: []config.Cluster{{Hollow: true}}},
 		},
 	}

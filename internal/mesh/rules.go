@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
@@ -167,8 +168,10 @@ var days = regexp.MustCompile(`^(\d{1,5})\s*(d|days?)$`)
 
 func durationHint(v string) string {
 	if m := days.FindStringSubmatch(strings.ToLower(v)); m != nil {
-		var n int
-		fmt.Sscan(m[1], &n)
+		n, err := strconv.Atoi(m[1])
+		if err != nil { // five digits at most are a number
+			return ""
+		}
 		return fmt.Sprintf("there are no days in it; try %dh", 24*n)
 	}
 	return ""

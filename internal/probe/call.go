@@ -97,8 +97,7 @@ func (c Caller) Do(ctx context.Context, call Call) Result {
 
 // failed completes a result with what went wrong; a class that was set already is the better one.
 func (r Result) failed(class Class, err error) Result {
-	var odd *answerError
-	if errors.As(err, &odd) {
+	if odd, ok := errors.AsType[*answerError](err); ok {
 		class, r.Code, r.Body = odd.class, odd.code, odd.body
 	}
 	r.Class, r.Error = class, err.Error()

@@ -127,7 +127,7 @@ func TestReplyTellsTheLastProxysWordOnIdentity(t *testing.T) {
 			if c.xfcc != "" {
 				req.Header.Set("X-Forwarded-Client-Cert", c.xfcc)
 			}
-			req.Header.Set("X-Request-Id", "r1")
+			req.Header.Set("X-Request-ID", "r1")
 			req.Header.Set("Authorization", "Bearer secret")
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {

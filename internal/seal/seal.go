@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -95,9 +96,7 @@ func withData(body *unstructured.Unstructured, annotations map[string]string, da
 		if notes == nil {
 			notes = map[string]string{}
 		}
-		for k, v := range annotations {
-			notes[k] = v
-		}
+		maps.Copy(notes, annotations)
 		out.SetAnnotations(notes)
 	}
 	encoded := map[string]any{}

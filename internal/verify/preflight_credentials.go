@@ -11,7 +11,7 @@ import (
 )
 
 // remoteSecretLabel marks the Secrets that istiod reads kubeconfigs of other clusters from.
-const remoteSecretLabel = "istio/multiCluster"
+const remoteSecretLabel = "istio/multiCluster" //nolint:gosec // G101: a label, not a credential
 
 // A remote is one kubeconfig that a cluster holds for another.
 type remote struct {

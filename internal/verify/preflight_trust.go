@@ -188,14 +188,16 @@ func chainHolds(s *facts.Secret) bool {
 			by[c.Fingerprint] = c
 		}
 	}
-	at, ok := ca[0], true
+	at := ca[0]
 	for range len(by) + 1 {
 		if slices.ContainsFunc(s.Certificates["root-cert.pem"], func(r facts.Certificate) bool { return r.Fingerprint == at.Fingerprint }) {
 			return true
 		}
-		if at, ok = by[at.IssuedBy]; !ok {
+		above, ok := by[at.IssuedBy]
+		if !ok {
 			return false
 		}
+		at = above
 	}
 	return false
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"isthmus.dev/isthmus/internal/apply"
@@ -42,7 +43,7 @@ func (a *Applying) Event(e apply.Event) {
 func (a *Applying) with(key, text string) string {
 	parts := a.parts[key]
 	if text != "" {
-		parts = append(parts[:len(parts):len(parts)], text)
+		parts = append(slices.Clip(parts), text)
 	}
 	return strings.Join(parts, "  ")
 }

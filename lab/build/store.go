@@ -141,7 +141,7 @@ func (s store) lock(ctx context.Context, waiting func(holder string)) (unlock fu
 	if err := os.RemoveAll(filepath.Join(s.dir, "tmp")); err != nil {
 		return nil, errors.Join(fmt.Errorf("remove what a killed build left: %w", err), f.Close())
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }
 
 func holder(f *os.File) string {

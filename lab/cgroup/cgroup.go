@@ -35,7 +35,7 @@ func Ensure(path string) error {
 
 func (h hierarchy) ensure(path string) error {
 	dir := h.root
-	for _, part := range strings.Split(strings.Trim(path, "/"), "/") {
+	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		if h.v2 {
 			delegate(dir)
 		}
@@ -56,7 +56,7 @@ func (h hierarchy) ensure(path string) error {
 // delegate lets the groups in dir have the controllers that dir has. Not every one can be given on: that is no error.
 func delegate(dir string) {
 	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-	for _, c := range strings.Fields(string(data)) {
+	for c := range strings.FieldsSeq(string(data)) {
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0o644)
 	}
 }

@@ -194,7 +194,7 @@ func TestLibrariesAgreeWithLdd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	for _, w := range strings.Fields(string(out)) {
+	for w := range strings.FieldsSeq(string(out)) {
 		if _, err := os.Stat(w); err == nil && strings.HasPrefix(w, "/") {
 			want = append(want, filepath.Base(w))
 		}

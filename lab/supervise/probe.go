@@ -28,7 +28,7 @@ func newAsker(i component.Instance) *asker {
 		})
 		return conn, err
 	}
-	// Only the path from the supervisor to a program it has started itself: whose certificate it is is known.
+	// Only the path from the supervisor to a program it has started itself: the certificate is one that we know.
 	tlsConfig := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
 	if probe.Leaf != "" {
 		crt := i.Site.Cluster.Path("pki", probe.Leaf+".crt")

@@ -201,7 +201,7 @@ func (p *process) adopt() (int, bool) {
 
 // start starts the program in the node's network namespace, in a session of its own, its output going to its log.
 func (p *process) start() (int, error) {
-	path := p.Instance.Log()
+	path := p.Log()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, err
 	}
@@ -242,10 +242,7 @@ func (p *process) start() (int, error) {
 func (p *process) probe(ctx context.Context) {
 	ask := newAsker(p.Instance)
 	defer ask.close()
-	for {
-		if ask.ready(ctx) {
-			break
-		}
+	for !ask.ready(ctx) {
 		select {
 		case <-time.After(probeEvery):
 		case <-ctx.Done():

@@ -111,7 +111,7 @@ func (c *cluster) status() ClusterStatus {
 	for _, p := range c.processes {
 		r := p.snapshot()
 		answers = answers || p.Name == "kube-apiserver" && r.State == Ready
-		k := ComponentStatus{Name: p.Name, Node: p.NodeName(), Memory: residentBytes(r.PID), Log: p.Instance.Log(), Record: r}
+		k := ComponentStatus{Name: p.Name, Node: p.NodeName(), Memory: residentBytes(r.PID), Log: p.Log(), Record: r}
 		cs.Ready = cs.Ready && r.State == Ready
 		cs.Memory += k.Memory
 		cs.Components = append(cs.Components, k)

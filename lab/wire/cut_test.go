@@ -15,7 +15,8 @@ func TestCutRules(t *testing.T) {
 	}{
 		{"nothing is dropped: the table goes", nil, "table ip isthmus-lab-cut\ndelete table ip isthmus-lab-cut\n"},
 		{
-			"ranges are dropped in both directions, each named once", []string{"198.18.0.128/26", "100.65.0.0/16", "198.18.0.128/26"},
+			"ranges are dropped in both directions, each named once",
+			[]string{"198.18.0.128/26", "100.65.0.0/16", "198.18.0.128/26"},
 			`table ip isthmus-lab-cut
 delete table ip isthmus-lab-cut
 table ip isthmus-lab-cut {
