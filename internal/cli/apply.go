@@ -51,7 +51,8 @@ func newUninstall(e *env) *cobra.Command {
 		Use:   "uninstall",
 		Short: "Take away what Isthmus made, and nothing else",
 		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
-with a CRD goes everybody's configuration of that kind. Without --yes it shows what it would delete and does nothing.`,
+with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
+istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			eng, err := e.engine()

@@ -221,15 +221,21 @@ func leavesNothing(t *testing.T, cluster string, before []string) {
 	})
 }
 
+// kept are what uninstall leaves on purpose: CRDs (to delete one deletes everybody's configuration of that kind) and what
+// Kubernetes derives from them; the ConfigMaps that istiod itself puts into every namespace; Kubernetes' own revisions.
+var kept = []*regexp.Regexp{
+	regexp.MustCompile(`^customresourcedefinition\.`), regexp.MustCompile(`^apiservice\..*\.istio\.io$`),
+	regexp.MustCompile(`^configmap/istio-ca-(crl|root-cert)$`), regexp.MustCompile(`^controllerrevision`),
+}
+
 // random names end in a hash that Kubernetes chose.
 var hash = regexp.MustCompile(`-[a-z0-9]{5}$`)
 
-// stable forgets names that Kubernetes makes up, what it keeps for its own counting, and CRDs.
+// stable forgets names that Kubernetes makes up, and what is kept.
 func stable(list []string) []string {
 	var out []string
 	for _, s := range list {
-		// CRDs stay on purpose: to delete one deletes everybody's configuration of that kind.
-		if strings.HasPrefix(s, "controllerrevision") || strings.HasPrefix(s, "customresourcedefinition") {
+		if slices.ContainsFunc(kept, func(r *regexp.Regexp) bool { return r.MatchString(s) }) {
 			continue
 		}
 		out = append(out, hash.ReplaceAllString(s, ""))
