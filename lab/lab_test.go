@@ -51,10 +51,10 @@ func TestFoldersThatDownMayRemove(t *testing.T) {
 		reason, dir string
 		want        bool
 	}{
-		{"the lab's own", "/root/.isthmus/lab/x", true},
-		{"the one of all labs", "/root/.isthmus/lab", true},
-		{"the one of isthmus", "/root/.isthmus", true},
-		{"the home", "/root", false},
+		{"the lab's own", "/home/me/.isthmus/lab/x", true},
+		{"the one of all labs", "/home/me/.isthmus/lab", true},
+		{"the one of isthmus", "/home/me/.isthmus", true},
+		{"the home", "/home/me", false},
 		{"somebody's folder, given with --kubeconfig", "/home/me/x", false},
 		{"somebody's folder called lab", "/home/me/lab", false},
 	}
