@@ -5,10 +5,12 @@ package lab_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
@@ -41,7 +43,8 @@ func document(t testing.TB, clusters ...string) string {
 	return string(out)
 }
 
-// versions are the resourceVersions of everything that Isthmus owns in a cluster, by its own inventory.
+// versions tell whether anybody wrote anything that Isthmus owns in a cluster, by its own inventory: resourceVersions,
+// and for what has a status, which controllers write whenever they like, everything but the status.
 func versions(t testing.TB, name string) map[object.Ref]string {
 	t.Helper()
 	conn, err := cluster.Options{Kubeconfig: world.kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
@@ -59,9 +62,24 @@ func versions(t testing.TB, name string) map[object.Ref]string {
 		if err != nil {
 			t.Fatalf("%s: %s, which the inventory names: %v", name, ref, err)
 		}
-		out[ref] = live.GetResourceVersion()
+		out[ref] = version(t, live)
 	}
 	return out
+}
+
+func version(t testing.TB, live *unstructured.Unstructured) string {
+	t.Helper()
+	if _, ok := live.Object["status"]; !ok {
+		return live.GetResourceVersion()
+	}
+	delete(live.Object, "status")
+	live.SetResourceVersion("")
+	live.SetManagedFields(slices.DeleteFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" }))
+	text, err := json.Marshal(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // inventory is what Isthmus says it made in a cluster; empty when it made nothing.
