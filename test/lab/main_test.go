@@ -81,6 +81,13 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := world.lab.LoadImage(ctx, world.archive); err != nil {
 		return 1, err
 	}
+	// Tests do not know of the context: an interrupted run takes the lab down here and ends.
+	unwatch := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(os.Stderr, "lab tests: interrupted; taking the lab down")
+		_ = lab.Down(context.WithoutCancel(ctx), name, "")
+		os.Exit(130)
+	})
+	defer unwatch()
 	return m.Run(), nil
 }
 
