@@ -164,7 +164,7 @@ type target struct {
 
 // targetsOf are all places of a cluster that send calls to a host: routes and mirrors of VirtualServices, backends of
 // the Gateway API's routes.
-func targetsOf(m *member) []target {
+func targetsOf(m *member) []target { //nolint:gocognit // one walk over every place that may name a host
 	var all []target
 	add := func(o *Object, rule, d Value, proto string) {
 		if d.IsNull() {

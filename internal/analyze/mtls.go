@@ -40,7 +40,7 @@ func (w *World) modeOf(m *member, ns string, x *workload, port string) (found mo
 			v = p
 		}
 		if v.Str() != "" && v.Str() != "UNSET" {
-			levels[level] = mode{v.Str(), o, v}
+			levels[level] = mode{v.Str(), o, v} //nolint:gosec // G602: level is an index of levels or was skipped
 		}
 	}
 	for _, l := range slices.Backward(levels[:]) {

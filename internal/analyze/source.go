@@ -84,15 +84,14 @@ func (r *collector) walk(root, cluster string) error {
 			return nil
 		}
 		r.seen[cluster+"="+clean], r.owned[clean] = true, true
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(path) //nolint:gosec // G122: the files are those that the caller asked to read
 		if err != nil {
 			return err
 		}
 		r.sources = append(r.sources, Source{Name: path, Cluster: cluster, Data: data})
 		return nil
 	})
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", pe.Path, pe.Err)
 	}
 	return err

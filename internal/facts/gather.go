@@ -92,8 +92,7 @@ func (g *gatherer) gather(ctx context.Context, name string, dial func() (*cluste
 	failed.Server, failed.CABundle, failed.Insecure = g.out.Server, g.out.CABundle, g.out.Insecure
 	failed.ServerNotAfter = g.out.ServerNotAfter
 	failed.Cause, failed.Err = CauseUnreachable, fmt.Sprintf("%s: %s", g.out.Server, Plain(err))
-	var r *reachError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*reachError](err); ok {
 		failed.Cause, failed.Err = r.cause, r.why
 	} else if c := CauseOf(err); c != CauseUnreachable {
 		failed.Cause = c

@@ -402,11 +402,15 @@ func TestRefusals(t *testing.T) {
 		{"another namespace than that of trust and discovery", func(m *mesh.Mesh) {
 			m.Clusters[0].Istio.Set = []string{"values.global.istioNamespace=mesh"}
 		}, []string{"east", "istioNamespace: mesh", "istio-system only"}},
-		{"charts of another line are not here", func(m *mesh.Mesh) { m.Clusters[0].Istio.Version = "1.30.2" },
-			[]string{"east", "spec.istio.version is 1.30.2", "1.31"}},
+		{
+			"charts of another line are not here", func(m *mesh.Mesh) { m.Clusters[0].Istio.Version = "1.30.2" },
+			[]string{"east", "spec.istio.version is 1.30.2", "1.31"},
+		},
 		{"no such profile", func(m *mesh.Mesh) { m.Clusters[0].Istio.Profile = "nosuch" }, []string{"east", `profile "nosuch" not found`}},
-		{"a flag without a value", func(m *mesh.Mesh) { m.Clusters[0].Istio.Set = []string{"values.global.proxy"} },
-			[]string{"east", "values.global.proxy", "path=value"}},
+		{
+			"a flag without a value", func(m *mesh.Mesh) { m.Clusters[0].Istio.Set = []string{"values.global.proxy"} },
+			[]string{"east", "values.global.proxy", "path=value"},
+		},
 		{"a flag through what is no map makes the library panic", func(m *mesh.Mesh) {
 			m.Clusters[0].Istio.Set = []string{"values.global=1", "values.global.network=x"}
 		}, []string{"east", "spec.istio.set"}},

@@ -3,6 +3,7 @@ package istio
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -75,9 +76,7 @@ func orDefault(s, otherwise string) string {
 // over lays top over base: maps by key, everything else replaced. Neither is changed.
 func over(base, top map[string]any) map[string]any {
 	out := make(map[string]any, len(base)+len(top))
-	for k, v := range base {
-		out[k] = v
-	}
+	maps.Copy(out, base)
 	for k, v := range top {
 		below, isMap := out[k].(map[string]any)
 		above, isMapToo := v.(map[string]any)

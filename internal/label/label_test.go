@@ -17,7 +17,8 @@ func TestOwn(t *testing.T) {
 	}{
 		{"an object without labels gets both", nil, map[string]string{object.LabelMesh: "shop", object.LabelPart: "east-west-gateway"}},
 		{
-			"labels that it has stay", map[string]any{"app": "x", object.LabelMesh: "other"},
+			"labels that it has stay",
+			map[string]any{"app": "x", object.LabelMesh: "other"},
 			map[string]string{"app": "x", object.LabelMesh: "shop", object.LabelPart: "east-west-gateway"},
 		},
 	}

@@ -21,7 +21,7 @@ type Problem struct {
 	Hint string `json:"hint,omitempty"`
 }
 
-// String is one line: "mesh.yaml:7:5: spec.clusters[1].netwrok: no such field; did you mean network?".
+// String is one line: "mesh.yaml:7:5: spec.clusters[1].netwk: no such field; did you mean network?".
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)

@@ -72,7 +72,7 @@ type cursor struct {
 }
 
 func (c cursor) to(pe fieldpath.PathElement, path string) cursor {
-	next := cursor{path: path, at: append(c.at[:len(c.at):len(c.at)], pe), ours: child(c.ours, pe)}
+	next := cursor{path: path, at: append(slices.Clip(c.at), pe), ours: child(c.ours, pe)}
 	for _, m := range c.others {
 		m.set = child(m.set, pe)
 		next.others = append(next.others, m)

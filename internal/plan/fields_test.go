@@ -13,7 +13,7 @@ import (
 
 func managed(name string, op metav1.ManagedFieldsOperationType, at time.Time, fields string) metav1.ManagedFieldsEntry {
 	when := metav1.NewTime(at)
-	return metav1.ManagedFieldsEntry{Manager: name, Operation: op, Time: &when, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+	return metav1.ManagedFieldsEntry{Manager: name, Operation: op, Time: &when, FieldsV1: metav1.NewFieldsV1(fields)}
 }
 
 const (
@@ -175,7 +175,7 @@ func TestReclaimed(t *testing.T) {
 		t.Fatalf("managers: %+v", got)
 	}
 	want := `{"f:spec":{"f:ports":{"k:{\"port\":444,\"protocol\":\"TCP\"}":{".":{},"f:name":{},"f:port":{}}},"f:type":{}}}`
-	if raw := string(got[0].FieldsV1.Raw); raw != want {
+	if raw := got[0].FieldsV1.GetRawString(); raw != want {
 		t.Errorf("ours:\n%s\nwant:\n%s", raw, want)
 	}
 	if same, err := Reclaimed(entries, nil); err != nil || len(same) != 3 {

@@ -51,7 +51,7 @@ func Reclaimed(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) ([]m
 		if err != nil {
 			return nil, fmt.Errorf("write managedFields of %s: %w", e.Manager, err)
 		}
-		e.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+		e.FieldsV1 = metav1.NewFieldsV1(string(raw))
 		out = append(out, e)
 	}
 	return out, nil

@@ -138,7 +138,8 @@ func TestJudgeRoot(t *testing.T) {
 		{"another mesh's", world{root: seen("", "", "bank", data, true), at: now}, "", []string{"not made for mesh shop", "kubectl --context kind-east"}},
 		{
 			"somebody else's cacerts rely on no root of ours",
-			world{intermediate: map[string]*facts.Secret{"west": seen("", "", "", makeIntermediate(t, "west", root, year, now), true)}, at: now}, "does not exist", nil,
+			world{intermediate: map[string]*facts.Secret{"west": seen("", "", "", makeIntermediate(t, "west", root, year, now), true)}, at: now},
+			"does not exist", nil,
 		},
 	}
 	for _, tt := range tests {
@@ -168,7 +169,8 @@ func TestJudgeIntermediate(t *testing.T) {
 		{"it ended", world{root: r, intermediate: west(data, true), at: now.Add(2 * year)}, "ended on", nil},
 		{
 			"it ends with its root: a new one would end no later, so none is made at each apply",
-			world{root: seen("", "", "shop", shortRoot, true), intermediate: west(makeIntermediate(t, "west", short, year, now), true), at: now.Add(year * 4 / 10)}, "", nil,
+			world{root: seen("", "", "shop", shortRoot, true), intermediate: west(makeIntermediate(t, "west", short, year, now), true), at: now.Add(year * 4 / 10)},
+			"", nil,
 		},
 		{"no key", world{root: r, intermediate: west(without(data, CAKey), false), at: now}, "lacks ca-key.pem", nil},
 		{"no chain", world{root: r, intermediate: west(without(data, CertChain), true), at: now}, "lacks cert-chain.pem", nil},
@@ -178,11 +180,13 @@ func TestJudgeIntermediate(t *testing.T) {
 		{"a chain of another", world{root: r, intermediate: west(with(data, CertChain, rootData[RootCert]), true), at: now}, "does not begin with", nil},
 		{
 			"given another root behind our back",
-			world{root: r, intermediate: west(makeIntermediate(t, "west", stranger, year, now), true), at: now}, "not by the mesh's root", nil,
+			world{root: r, intermediate: west(makeIntermediate(t, "west", stranger, year, now), true), at: now},
+			"not by the mesh's root", nil,
 		},
 		{
 			"a root bundle without the mesh's root",
-			world{root: r, intermediate: west(with(data, RootBundle, makeIntermediate(t, "x", stranger, year, now)[RootBundle]), true), at: now}, "does not trust the mesh's root", nil,
+			world{root: r, intermediate: west(with(data, RootBundle, makeIntermediate(t, "x", stranger, year, now)[RootBundle]), true), at: now},
+			"does not trust the mesh's root", nil,
 		},
 		{"somebody else's", world{root: r, intermediate: owned(""), at: now}, "", []string{"somebody else's", "CN=shop root", "kubectl --context kind-west -n istio-system delete secret cacerts", "isthmus apply"}},
 		{"another mesh's", world{root: r, intermediate: owned("bank"), at: now}, "", []string{"mesh bank's"}},

@@ -34,10 +34,10 @@ const (
 	// RootKey is the data key of its key.
 	RootKey = "tls.key"
 
-	// Namespace and CACerts name the Secret that istiod reads its authority from (istio.io/istio/security/pkg/
-	// pki/ca: CACertsSecret).
+	// Namespace is where istiod reads its authority from.
 	Namespace = "istio-system"
-	CACerts   = "cacerts"
+	// CACerts is the Secret that it reads (istio.io/istio/security/pkg/pki/ca: CACertsSecret).
+	CACerts = "cacerts"
 	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).
 	CACert = "ca-cert.pem"
 	// CAKey is the data key of its key.

@@ -125,7 +125,7 @@ func (r *proving) placeOne(ctx context.Context, c mesh.Cluster, s *SiteEvidence,
 		return <-placed
 	}
 	stop()
-	_ = <-placed // whatever it says, it was told to stop
+	<-placed //nolint:errcheck // whatever it says, it was told to stop
 	return err
 }
 

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ func startTime(pid int) uint64 {
 		return 0
 	}
 	// proc(5): the name, in parentheses, may hold anything; the state and 19 more fields follow it.
-	_, rest, ok := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
+	_, rest, ok := strings.Cut(string(data[bytes.LastIndexByte(data, ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 20 || fields[0] == "Z" {
 		return 0

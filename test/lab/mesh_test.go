@@ -107,8 +107,13 @@ func writesNothing(t *testing.T, doc string, clusters ...string) {
 func noSecretShows(t *testing.T, doc string) {
 	var printed strings.Builder
 	for _, args := range [][]string{
-		{"plan", "-f", "-", "--show", "all"}, {"plan", "-f", "-", "-o", "json"}, {"plan", "-f", "-", "-o", "yaml"},
-		{"check", "-f", "-", "-o", "json"}, {"status", "-f", "-", "-o", "json"}, {"status", "-f", "-"}, {"apply", "-f", "-", "-o", "json"},
+		{"plan", "-f", "-", "--show", "all"},
+		{"plan", "-f", "-", "-o", "json"},
+		{"plan", "-f", "-", "-o", "yaml"},
+		{"check", "-f", "-", "-o", "json"},
+		{"status", "-f", "-", "-o", "json"},
+		{"status", "-f", "-"},
+		{"apply", "-f", "-", "-o", "json"},
 	} {
 		r := isthmus(t, doc, args...)
 		printed.WriteString(r.out + r.err)
