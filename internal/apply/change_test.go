@@ -162,8 +162,7 @@ func TestWhatIsNotOursIsRefused(t *testing.T) {
 	}
 	before := b.versions()
 	_, err := b.apply(t.Context(), p)
-	var refused *apply.ConflictError
-	if !errors.As(err, &refused) {
+	if _, ok := errors.AsType[*apply.ConflictError](err); !ok {
 		t.Fatalf("apply: %v, want a refusal", err)
 	}
 	if after := b.versions(); len(after) != len(before) || len(before) == 0 {

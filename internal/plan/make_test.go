@@ -131,7 +131,7 @@ func entry(name string, op metav1.ManagedFieldsOperationType, at time.Time, of *
 		panic(err)
 	}
 	when := metav1.NewTime(at)
-	return metav1.ManagedFieldsEntry{Manager: name, Operation: op, Time: &when, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw}}
+	return metav1.ManagedFieldsEntry{Manager: name, Operation: op, Time: &when, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(raw))}
 }
 
 func (w *world) converge(t *testing.T) {
