@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,7 +12,7 @@ import (
 // reason says for people why a rendered object exists.
 func reason(c mesh.Cluster, b *unstructured.Unstructured) string {
 	if op := b.GetLabels()[operatorLabel]; op == ingress || op == "EgressGateways" {
-		return fmt.Sprintf("belongs to the gateway of profile %s in %s", orDefault(c.Istio.Profile, "default"), c.Name)
+		return fmt.Sprintf("belongs to the gateway of profile %s in %s", cmp.Or(c.Istio.Profile, "default"), c.Name)
 	}
 	switch b.GetKind() {
 	case "CustomResourceDefinition":
@@ -38,7 +39,7 @@ func reason(c mesh.Cluster, b *unstructured.Unstructured) string {
 	case "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding":
 		return "what istiod and its helpers may do in " + c.Name
 	}
-	return fmt.Sprintf("belongs to Istio's profile %s", orDefault(c.Istio.Profile, "default"))
+	return fmt.Sprintf("belongs to Istio's profile %s", cmp.Or(c.Istio.Profile, "default"))
 }
 
 // gatewayReason says for people why an object of the east-west gateway exists.

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -55,8 +56,8 @@ func operator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 		},
 	}
 	spec := map[string]any{
-		"hub":        orDefault(c.Istio.Hub, DefaultHub),
-		"tag":        orDefault(c.Istio.Tag, DefaultTag),
+		"hub":        cmp.Or(c.Istio.Hub, DefaultHub),
+		"tag":        cmp.Or(c.Istio.Tag, DefaultTag),
 		"meshConfig": over(meshConfig, c.Istio.MeshConfig),
 		"values":     over(member, c.Istio.Values),
 	}
@@ -64,13 +65,6 @@ func operator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 		spec["profile"] = c.Istio.Profile
 	}
 	return map[string]any{"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec}
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // over lays top over base: maps by key, everything else replaced. Neither is changed.

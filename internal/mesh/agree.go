@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,7 +56,7 @@ func minor(version string) string {
 func (j *judge) contexts(clusters []v1alpha1.Cluster) {
 	first := map[v1alpha1.Access]int{}
 	for i, c := range clusters {
-		access := v1alpha1.Access{Context: or(c.Access.Context, c.Name), Kubeconfig: c.Access.Kubeconfig}
+		access := v1alpha1.Access{Context: cmp.Or(c.Access.Context, c.Name), Kubeconfig: c.Access.Kubeconfig}
 		if access.Context == "" {
 			continue
 		}
@@ -139,7 +140,7 @@ var owns = []own{
 		return item("spec.clusters", i) + ".name", d.Spec.Clusters[i].Name
 	}},
 	{path: "values.global.network", by: func(d v1alpha1.Mesh, i int) (string, string) {
-		return item("spec.clusters", i) + ".network", or(d.Spec.Clusters[i].Network, d.Spec.Clusters[i].Name)
+		return item("spec.clusters", i) + ".network", cmp.Or(d.Spec.Clusters[i].Network, d.Spec.Clusters[i].Name)
 	}},
 	{path: "hub", by: hub},
 	{path: "values.global.hub", by: hub},
@@ -169,7 +170,7 @@ func trustDomain(d v1alpha1.Mesh, _ int) (field, value string) {
 }
 
 func hub(d v1alpha1.Mesh, _ int) (field, value string) {
-	return "spec.istio.hub", or(d.Spec.Istio.Hub, DefaultHub)
+	return "spec.istio.hub", cmp.Or(d.Spec.Istio.Hub, DefaultHub)
 }
 
 func tag(d v1alpha1.Mesh, _ int) (field, value string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }

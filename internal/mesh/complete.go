@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -38,9 +39,9 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		Verify:   spec.Verify,
 		Source:   source,
 		Istio: Istio{
-			Version:    or(spec.Istio.Version, Release),
+			Version:    cmp.Or(spec.Istio.Version, Release),
 			Profile:    spec.Istio.Profile,
-			Hub:        or(spec.Istio.Hub, DefaultHub),
+			Hub:        cmp.Or(spec.Istio.Hub, DefaultHub),
 			Tag:        tagOf(spec.Istio),
 			Values:     object(spec.Istio.Values),
 			MeshConfig: object(spec.Istio.MeshConfig),
@@ -64,9 +65,9 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	for _, c := range spec.Clusters {
 		m.Clusters = append(m.Clusters, Cluster{
 			Name:       c.Name,
-			Context:    or(c.Access.Context, c.Name),
+			Context:    cmp.Or(c.Access.Context, c.Name),
 			Kubeconfig: beside(source, c.Access.Kubeconfig),
-			Network:    or(c.Network, c.Name),
+			Network:    cmp.Or(c.Network, c.Name),
 			Server:     c.Server,
 			Istio:      m.Istio.with(c.Istio),
 		})

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -32,7 +33,7 @@ func dnsLabel(text string, longest int) string {
 }
 
 // Label is the nearest name for a mesh to a text, such as the name of a folder; "mesh" where nothing of it is left.
-func Label(text string) string { return or(dnsLabel(text, 63), "mesh") }
+func Label(text string) string { return cmp.Or(dnsLabel(text, 63), "mesh") }
 
 // contextForms are the names that well-known tools give to kubeconfig contexts, and the cluster's own name in them.
 var contextForms = []*regexp.Regexp{
@@ -54,7 +55,7 @@ func ClusterName(context string) string {
 			}
 		}
 	}
-	return or(dnsLabel(context, maxClusterName), "cluster")
+	return cmp.Or(dnsLabel(context, maxClusterName), "cluster")
 }
 
 // ClusterNames are good names for the clusters of several contexts, no two of them the same. Where short names would
@@ -69,7 +70,7 @@ func ClusterNames(contexts []string) []string {
 	for _, c := range contexts {
 		name := ClusterName(c)
 		if count[name] > 1 {
-			name = or(dnsLabel(c, maxClusterName), name)
+			name = cmp.Or(dnsLabel(c, maxClusterName), name)
 		}
 		base := name
 		for n := 2; taken[name]; n++ {

@@ -94,7 +94,7 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 	case strings.Contains(detail, "should match"):
 		return seen + " is no duration: whole hours, minutes and seconds, such as 2160h or 1h30m", durationHint(fmt.Sprint(v))
 	case strings.Contains(detail, "should be at least") && v == "":
-		return "is empty", or(missing[strings.TrimPrefix(generic(path), "spec.")], "write a value, or take the field out")
+		return "is empty", cmp.Or(missing[strings.TrimPrefix(generic(path), "spec.")], "write a value, or take the field out")
 	case strings.Contains(detail, "should have at least"):
 		return "is an empty list", missing[strings.TrimPrefix(generic(path), "spec.")]
 	case strings.Contains(detail, " in body "):

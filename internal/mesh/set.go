@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -226,7 +227,7 @@ func (s step) find(l []any, path string) (int, error) {
 		}
 		have = append(have, v)
 	}
-	return 0, fmt.Errorf("no item of %s has %s: %s; %s", path, s.name, s.want, or(didYouMean(s.want, have), "it is empty"))
+	return 0, fmt.Errorf("no item of %s has %s: %s; %s", path, s.name, s.want, cmp.Or(didYouMean(s.want, have), "it is empty"))
 }
 
 // always are free-form settings that are texts whatever they look like (istio: operator/pkg/values, alwaysString).

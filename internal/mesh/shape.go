@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -51,7 +52,7 @@ func (j *judge) kind() bool {
 		j.refuse(spot{line: 1, column: 1}, "kind", "is missing", "write kind: "+v1alpha1.Kind)
 		return looksRight
 	case kind != v1alpha1.Kind:
-		message := fmt.Sprintf("this is %s (%s), not a %s", withArticle(kind), or(version, "without apiVersion"), v1alpha1.Kind)
+		message := fmt.Sprintf("this is %s (%s), not a %s", withArticle(kind), cmp.Or(version, "without apiVersion"), v1alpha1.Kind)
 		j.refuse(j.value("kind"), "kind", message, "a mesh document begins with "+opening)
 		return false
 	case version == "":
@@ -76,13 +77,6 @@ func withArticle(noun string) string {
 func textOf(v any) (string, bool) {
 	s, ok := v.(string)
 	return s, ok || v == nil
-}
-
-func or(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
 }
 
 // shape compares a value with its schema: unknown fields, wrong types, missing fields. It returns the value with
@@ -208,7 +202,7 @@ func empty(kind string) any {
 
 // typeHint says how the value would have to be written.
 func (j *judge) typeHint(v any, s *schema.Structural, path string) string {
-	text := or(j.text[path], fmt.Sprint(v))
+	text := cmp.Or(j.text[path], fmt.Sprint(v))
 	switch v.(type) {
 	case int64, float64:
 		if s.ValueValidation != nil && s.ValueValidation.Pattern != "" {

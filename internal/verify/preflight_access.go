@@ -36,8 +36,8 @@ var kubernetesMinors = map[string]struct{ from, to int }{
 	"1.31": {32, 36},
 }
 
-// kubectlOn is a command line for a person: kubectl on that cluster.
-func kubectlOn(c mesh.Cluster, rest string) string {
+// kubectl is a command line for a person: kubectl on that cluster.
+func kubectl(c mesh.Cluster, rest string) string {
 	cmd := "kubectl"
 	if c.Kubeconfig != "" {
 		cmd += " --kubeconfig " + c.Kubeconfig
@@ -72,7 +72,7 @@ func noAnswerCure(c mesh.Cluster, f *facts.Cluster) string {
 	case facts.CauseTLS:
 		return "the kubeconfig's certificate-authority-data is not of this server: fetch the kubeconfig again"
 	}
-	return "is its API server up, and is there a way to it from here? Try: " + kubectlOn(c, "get --raw /readyz")
+	return "is its API server up, and is there a way to it from here? Try: " + kubectl(c, "get --raw /readyz")
 }
 
 func plainErr(c mesh.Cluster, f *facts.Cluster) string {
@@ -85,7 +85,7 @@ func credentialsAccepted(in Input) []Finding {
 		if f := in.Now.Clusters[c.Name]; f != nil && f.Cause == facts.CauseCredentials {
 			out = append(out, Finding{
 				Cluster: c.Name, Object: f.Server, Seen: "answers, but does not accept the kubeconfig's credentials: " + strings.TrimPrefix(afterTries(plainErr(c, f)), "it "),
-				Do: "log in again, or fetch the kubeconfig again. Try: " + kubectlOn(c, "auth whoami"),
+				Do: "log in again, or fetch the kubeconfig again. Try: " + kubectl(c, "auth whoami"),
 			})
 		}
 	}
@@ -107,7 +107,7 @@ func apiQuick(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: m.Name, Object: m.Facts.Server,
 				Seen: fmt.Sprintf("a small request takes %d ms (over %d ms)", m.Facts.Latency.Milliseconds(), slowAPI.Milliseconds()),
-				Do:   "run isthmus nearer to it, or look at the API server's load: " + kubectlOn(m.Cluster, "get --raw /metrics | grep apiserver_current_inflight_requests"),
+				Do:   "run isthmus nearer to it, or look at the API server's load: " + kubectl(m.Cluster, "get --raw /metrics | grep apiserver_current_inflight_requests"),
 			})
 		}
 	}
@@ -139,7 +139,7 @@ func versionSupported(in Input) []Finding {
 	for _, m := range in.Members() {
 		major, minor, ok := parseVersion(m.Facts.Version)
 		if !ok {
-			out = append(out, Finding{Cluster: m.Name, Severity: Warning, Seen: fmt.Sprintf("its version %q cannot be read", m.Facts.Version), Do: kubectlOn(m.Cluster, "version")})
+			out = append(out, Finding{Cluster: m.Name, Severity: Warning, Seen: fmt.Sprintf("its version %q cannot be read", m.Facts.Version), Do: kubectl(m.Cluster, "version")})
 			continue
 		}
 		istioMajor, istioMinor, _ := parseVersion(m.Istio.Version)
@@ -186,7 +186,7 @@ func callerMay(in Input) []Finding {
 			Cluster: m.Name,
 			Seen:    "the caller may not " + rights(m.Facts.Denied),
 			Do: fmt.Sprintf("use a context whose user may (cluster-admin, say), or ask for these rights. Try: %s",
-				kubectlOn(m.Cluster, "auth can-i "+first.Verb+" "+resourceOf(first)+inNamespace(first))),
+				kubectl(m.Cluster, "auth can-i "+first.Verb+" "+resourceOf(first)+inNamespace(first))),
 		})
 	}
 	return out

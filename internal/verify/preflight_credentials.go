@@ -24,7 +24,7 @@ type remote struct {
 func (r remote) object() string { return "Secret " + r.secret.Namespace + "/" + r.secret.Name }
 
 func (r remote) drop() string {
-	return kubectlOn(r.holder.Cluster, fmt.Sprintf("-n %s delete secret %s", r.secret.Namespace, r.secret.Name))
+	return kubectl(r.holder.Cluster, fmt.Sprintf("-n %s delete secret %s", r.secret.Namespace, r.secret.Name))
 }
 
 // remotes lists what the members hold, in document order, then by Secret and cluster.

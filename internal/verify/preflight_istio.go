@@ -116,7 +116,7 @@ func webhooksAgree(in Input) []Finding {
 					out = append(out, Finding{
 						Cluster: m.Name, Object: w.Kind + " " + w.Name,
 						Seen: fmt.Sprintf("answers for revision %s, as %s does, but calls %s instead of %s", revisionOf(w.Revision), other.Name, w.Service, other.Service),
-						Do:   "delete the one that is not wanted: " + kubectlOn(m.Cluster, "delete "+strings.ToLower(w.Kind)+" "+w.Name),
+						Do:   "delete the one that is not wanted: " + kubectl(m.Cluster, "delete "+strings.ToLower(w.Kind)+" "+w.Name),
 					})
 				}
 			}
@@ -139,7 +139,7 @@ func deadWebhook(m Member, w facts.Webhook) (Finding, bool) {
 	f := Finding{
 		Cluster: m.Name, Object: w.Kind + " " + w.Name,
 		Seen: fmt.Sprintf("calls %s, which is not there, and so refuses %s (failurePolicy Fail)", w.Service, refuses),
-		Do:   "it is left over from an Istio that is gone: " + kubectlOn(m.Cluster, "delete "+strings.ToLower(w.Kind)+" "+w.Name),
+		Do:   "it is left over from an Istio that is gone: " + kubectl(m.Cluster, "delete "+strings.ToLower(w.Kind)+" "+w.Name),
 	}
 	if w.FailurePolicy == "Ignore" {
 		f.Severity, f.Seen = Warning, fmt.Sprintf("calls %s, which is not there", w.Service)
@@ -182,7 +182,7 @@ func istiodReady(in Input) []Finding {
 				out = append(out, Finding{
 					Cluster: m.Name, Object: "Deployment " + i.Namespace + "/" + i.Name,
 					Seen: fmt.Sprintf("%d of %d ready", i.Ready, i.Wanted),
-					Do:   kubectlOn(m.Cluster, fmt.Sprintf("-n %s describe pods -l app=istiod", i.Namespace)),
+					Do:   kubectl(m.Cluster, fmt.Sprintf("-n %s describe pods -l app=istiod", i.Namespace)),
 				})
 			}
 		}
@@ -211,13 +211,13 @@ func revisionsExist(in Input) []Finding {
 				out = append(out, Finding{
 					Cluster: m.Name, Object: "Namespace " + ns.Name,
 					Seen: fmt.Sprintf("namespace %s has both istio-injection=%s and istio.io/rev=%s; the first wins", ns.Name, injection, rev),
-					Do:   kubectlOn(m.Cluster, "label namespace "+ns.Name+" istio-injection-"),
+					Do:   kubectl(m.Cluster, "label namespace "+ns.Name+" istio-injection-"),
 				})
 			case rev != "" && !known[rev]:
 				out = append(out, Finding{
 					Cluster: m.Name, Object: "Namespace " + ns.Name,
 					Seen: fmt.Sprintf("namespace %s asks for revision %s, which no istiod has: its new pods get no sidecar", ns.Name, rev),
-					Do:   kubectlOn(m.Cluster, "label --overwrite namespace "+ns.Name+" istio.io/rev=default"),
+					Do:   kubectl(m.Cluster, "label --overwrite namespace "+ns.Name+" istio.io/rev=default"),
 				})
 			}
 		}
@@ -238,7 +238,7 @@ func namespacesStay(in Input) []Finding {
 				out = append(out, Finding{
 					Severity: severity, Cluster: m.Name, Object: "Namespace " + ns.Name,
 					Seen: fmt.Sprintf("namespace %s is being deleted: nothing can be made in it", ns.Name),
-					Do:   "wait until it is gone; if it stays, its conditions name what holds it: " + kubectlOn(m.Cluster, "get namespace "+ns.Name+" -o yaml"),
+					Do:   "wait until it is gone; if it stays, its conditions name what holds it: " + kubectl(m.Cluster, "get namespace "+ns.Name+" -o yaml"),
 				})
 			}
 		}

@@ -231,7 +231,7 @@ func judgeLoadBalancer(m Member) *Finding {
 	case lb.Pending > 0:
 		return &Finding{
 			Severity: Warning, Seen: fmt.Sprintf("%s for an address of the load balancer", waits(lb.Pending)),
-			Do: kubectlOn(m.Cluster, "get services -A --field-selector spec.type=LoadBalancer") + "; its events say why",
+			Do: kubectl(m.Cluster, "get services -A --field-selector spec.type=LoadBalancer") + "; its events say why",
 		}
 	case !lb.Seen && lb.Provider == "":
 		return &Finding{
@@ -257,7 +257,7 @@ func gatewayHasAddress(in Input) []Finding {
 				out = append(out, Finding{
 					Cluster: m.Name, Object: "Service " + g.Namespace + "/" + g.Name,
 					Seen: fmt.Sprintf("the east-west gateway has no address: nobody outside reaches network %s", g.Network),
-					Do:   kubectlOn(m.Cluster, fmt.Sprintf("-n %s describe service %s", g.Namespace, g.Name)),
+					Do:   kubectl(m.Cluster, fmt.Sprintf("-n %s describe service %s", g.Namespace, g.Name)),
 				})
 			}
 		}
@@ -298,7 +298,7 @@ func gatewayReady(in Input) []Finding {
 				out = append(out, Finding{
 					Cluster: m.Name, Object: "Deployment " + g.Namespace + "/" + g.Name,
 					Seen: fmt.Sprintf("%d of %s of the east-west gateway ready", g.Ready, plural(int(g.Wanted), "pod")),
-					Do:   kubectlOn(m.Cluster, fmt.Sprintf("-n %s describe pods -l istio=eastwestgateway", g.Namespace)),
+					Do:   kubectl(m.Cluster, fmt.Sprintf("-n %s describe pods -l istio=eastwestgateway", g.Namespace)),
 				})
 			}
 		}

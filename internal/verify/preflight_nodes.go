@@ -25,10 +25,10 @@ func nodesReady(in Input) []Finding {
 			}
 		}
 		total := len(m.Facts.Nodes)
-		do := kubectlOn(m.Cluster, "get nodes") + "; then: " + kubectlOn(m.Cluster, "describe node NAME")
+		do := kubectl(m.Cluster, "get nodes") + "; then: " + kubectl(m.Cluster, "describe node NAME")
 		switch {
 		case total == 0:
-			out = append(out, Finding{Cluster: m.Name, Seen: "has no node: istiod would have nowhere to run", Do: "add a node; " + kubectlOn(m.Cluster, "get nodes")})
+			out = append(out, Finding{Cluster: m.Name, Seen: "has no node: istiod would have nowhere to run", Do: "add a node; " + kubectl(m.Cluster, "get nodes")})
 		case len(not) == total:
 			out = append(out, Finding{Cluster: m.Name, Object: "Node " + not[0], Seen: fmt.Sprintf("none of its %s is Ready", plural(total, "node")), Do: do})
 		case len(not) > 0:
@@ -86,7 +86,7 @@ func regionsKnown(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: m.Name, Object: "Node " + without[0],
 				Seen: fmt.Sprintf("%d of %s without a region label: calls cannot prefer what is near", len(without), plural(len(m.Facts.Nodes), "node")),
-				Do:   kubectlOn(m.Cluster, "label node NAME topology.kubernetes.io/region=REGION topology.kubernetes.io/zone=ZONE"),
+				Do:   kubectl(m.Cluster, "label node NAME topology.kubernetes.io/region=REGION topology.kubernetes.io/zone=ZONE"),
 			})
 		}
 	}

@@ -215,7 +215,7 @@ func cacertsAreOurs(in Input) []Finding {
 		}
 		out = append(out, Finding{
 			Cluster: m.Name, Object: "Secret " + cacerts, Seen: "has a certificate authority (cacerts) that " + who + ": apply leaves it alone, and stops",
-			Do: fmt.Sprintf("keep a copy and take it away: %s", kubectlOn(m.Cluster, "-n "+istioNamespace+" delete secret cacerts")),
+			Do: fmt.Sprintf("keep a copy and take it away: %s", kubectl(m.Cluster, "-n "+istioNamespace+" delete secret cacerts")),
 		})
 	}
 	return out

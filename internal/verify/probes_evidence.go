@@ -73,13 +73,10 @@ type PeerAuthentication struct {
 	Mode            string // STRICT, PERMISSIVE, DISABLE; "" for one that inherits
 }
 
-// systemNamespace is Istio's root namespace, where what holds for the whole mesh is kept.
-const systemNamespace = "istio-system"
-
 // effective is the PeerAuthentication that decides for a pod in namespace: its namespace's, else the mesh's.
 // Istio's rule: the narrower one wins, and one without a mode inherits.
 func effective(all []PeerAuthentication, namespace string) (PeerAuthentication, bool) {
-	for _, ns := range []string{namespace, systemNamespace} {
+	for _, ns := range []string{namespace, istioNamespace} {
 		i := slices.IndexFunc(all, func(p PeerAuthentication) bool { return p.Namespace == ns && p.Mode != "" })
 		if i >= 0 {
 			return all[i], true
@@ -101,7 +98,7 @@ func (e Evidence) kubeconfig(cluster, other string) (k facts.Kubeconfig, secret 
 		return facts.Kubeconfig{}, "", false
 	}
 	for _, s := range f.Secrets {
-		if s.Namespace != systemNamespace || s.Labels["istio/multiCluster"] != "true" {
+		if s.Namespace != istioNamespace || s.Labels[remoteSecretLabel] != "true" {
 			continue
 		}
 		if k, has := s.Kubeconfigs[other]; has {
@@ -123,11 +120,11 @@ func (e Evidence) may(cluster, resource string) bool {
 // roots are the fingerprints of the root certificates in cluster's cacerts; none if istiod made its own root.
 func (e Evidence) roots(cluster string) []string {
 	f, ok := e.facts(cluster)
-	if !ok || f.Secrets[systemNamespace+"/cacerts"] == nil {
+	if !ok || f.Secrets[istioNamespace+"/cacerts"] == nil {
 		return nil
 	}
 	var roots []string
-	for _, c := range f.Secrets[systemNamespace+"/cacerts"].Certificates["root-cert.pem"] {
+	for _, c := range f.Secrets[istioNamespace+"/cacerts"].Certificates["root-cert.pem"] {
 		roots = append(roots, c.Fingerprint)
 	}
 	return roots

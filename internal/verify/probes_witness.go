@@ -35,7 +35,7 @@ func Witness(ctx context.Context, conn *cluster.Conn, namespace string, pods map
 
 // watched asks an istiod which clusters it watches. Every istiod pod of a cluster watches the same ones.
 func watched(ctx context.Context, conn *cluster.Conn) []Remote {
-	pods, err := conn.Kube.CoreV1().Pods(systemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+	pods, err := conn.Kube.CoreV1().Pods(istioNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func watched(ctx context.Context, conn *cluster.Conn) []Remote {
 		if p.Status.Phase != corev1.PodRunning {
 			continue
 		}
-		out, err := conn.Exec(ctx, systemNamespace, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/clusterz")
+		out, err := conn.Exec(ctx, istioNamespace, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/clusterz")
 		if err != nil {
 			continue
 		}
@@ -100,7 +100,7 @@ func endpoints(clusters []byte, namespace string) map[string][]Endpoint {
 // select it, then its namespace's, then the mesh's.
 func narrowestFirst(ctx context.Context, conn *cluster.Conn, kind, namespace string) ([]unstructured.Unstructured, error) {
 	var narrow, wide []unstructured.Unstructured
-	for _, ns := range []string{namespace, systemNamespace} {
+	for _, ns := range []string{namespace, istioNamespace} {
 		r, err := conn.Resource(schema.GroupVersionKind{Group: "security.istio.io", Version: "v1", Kind: kind}, ns)
 		if err != nil {
 			return nil, err

@@ -109,11 +109,6 @@ func (c Case) any(fits func(CallProof) bool) (CallProof, bool) {
 	return c.Calls[i], true
 }
 
-// kubectl is a command against a cluster of the document.
-func kubectl(c mesh.Cluster, args string) string {
-	return fmt.Sprintf("kubectl --context %s %s", c.Context, args)
-}
-
 // asSeen is the reason where there is no better one.
 func (c Case) asSeen() Reason {
 	r := Reason{Code: "unknown", Next: "isthmus status"}

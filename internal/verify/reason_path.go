@@ -74,7 +74,7 @@ func remoteSecretMissing(c Case) (Reason, bool) {
 	}
 	return Reason{
 		Text: fmt.Sprintf("%s's control plane does not know %s: there is no remote secret for it in %s/%s",
-			c.From.Name, c.To.Name, c.From.Name, systemNamespace),
+			c.From.Name, c.To.Name, c.From.Name, istioNamespace),
 		Next:   "isthmus apply",
 		Proven: true,
 	}, true
@@ -87,7 +87,7 @@ func remoteCredentialEnded(c Case) (Reason, bool) {
 	}
 	return Reason{
 		Text: fmt.Sprintf("%s's credential for %s's API server ended at %s (Secret %s/%s)", c.From.Name, c.To.Name,
-			k.NotAfter.UTC().Format("2006-01-02 15:04 MST"), systemNamespace, secret),
+			k.NotAfter.UTC().Format("2006-01-02 15:04 MST"), istioNamespace, secret),
 		Next:   "isthmus apply",
 		Proven: true,
 	}, true
@@ -99,7 +99,7 @@ func remoteNotSynced(c Case) (Reason, bool) {
 	if !c.crossing() || !found || remotes == nil {
 		return Reason{}, false
 	}
-	status := "has not taken up Secret " + systemNamespace + "/" + secret
+	status := "has not taken up Secret " + istioNamespace + "/" + secret
 	for _, r := range remotes {
 		switch {
 		case r.ID != c.To.Name:
@@ -111,7 +111,7 @@ func remoteNotSynced(c Case) (Reason, bool) {
 	}
 	return Reason{
 		Text: fmt.Sprintf("%s's istiod knows of %s but %s", c.From.Name, c.To.Name, status),
-		Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", systemNamespace)),
+		Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", istioNamespace)),
 	}, true
 }
 
@@ -178,7 +178,7 @@ func noEndpoint(c Case) (Reason, bool) {
 	if len(endpoints) == 0 {
 		return Reason{
 			Text: fmt.Sprintf("the client's proxy in %s knows no endpoint in %s", c.From.Name, c.To.Name),
-			Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", systemNamespace)),
+			Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", istioNamespace)),
 		}, true
 	}
 	if slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Healthy }) {

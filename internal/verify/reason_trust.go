@@ -18,8 +18,8 @@ func rootNotTakenUp(c Case) (Reason, bool) {
 		}
 		return Reason{
 			Text: fmt.Sprintf("%s's workloads have certificates of the root %.8s…, while its Secret %s/cacerts holds %.8s…: "+
-				"istiod does not take up another root while it runs", x.Name, used, systemNamespace, wanted[0]),
-			Next:   kubectl(x.Cluster, fmt.Sprintf("rollout restart deployment -n %s istiod", systemNamespace)),
+				"istiod does not take up another root while it runs", x.Name, used, istioNamespace, wanted[0]),
+			Next:   kubectl(x.Cluster, fmt.Sprintf("rollout restart deployment -n %s istiod", istioNamespace)),
 			Proven: true,
 		}, true
 	}
@@ -54,7 +54,7 @@ func certificateRefused(c Case) (Reason, bool) {
 	}
 	return Reason{
 		Text: fmt.Sprintf("the client's proxy in %s does not trust the certificate that %s's server shows", c.From.Name, c.To.Name),
-		Next: kubectl(c.To, fmt.Sprintf("get secret -n %s cacerts -o jsonpath='{.data.root-cert\\.pem}'", systemNamespace)),
+		Next: kubectl(c.To, fmt.Sprintf("get secret -n %s cacerts -o jsonpath='{.data.root-cert\\.pem}'", istioNamespace)),
 	}, true
 }
 
@@ -85,7 +85,7 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 			p.Namespace, p.Name, where.Name, p.Mode, c.Mesh.MTLS)
 	}
 	next := "isthmus apply"
-	if found && p.Namespace != systemNamespace {
+	if found && p.Namespace != istioNamespace {
 		next = kubectl(where, fmt.Sprintf("delete peerauthentication -n %s %s", p.Namespace, p.Name))
 	}
 	return Reason{Text: text, Next: next, Proven: true}, true
