@@ -7,6 +7,7 @@ package lab_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		"isthmus.dev/isthmus/cmd/isthmus", "isthmus.dev/isthmus/cmd/isthmus-lab").CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build isthmus: %w: %s", err, out)
 	}
-	const name = "test"
+	// Two runs on one machine need labs of two names.
+	name := cmp.Or(os.Getenv("ISTHMUS_TEST_LAB"), "test")
 	if err := lab.Down(ctx, name, ""); err != nil { // what a killed run left
 		return 1, err
 	}
