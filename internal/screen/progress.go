@@ -42,6 +42,9 @@ func NewProgress(s Streams) *Progress {
 	return p
 }
 
+// Live tells whether lines are drawn anew in place; elsewhere each Set is a line of its own.
+func (p *Progress) Live() bool { return p.live }
+
 // Set says what key is doing now. The first Set of a key starts its clock.
 func (p *Progress) Set(key, text string) {
 	p.mu.Lock()

@@ -27,17 +27,27 @@ func (a *Applying) Event(e apply.Event) {
 	key := fmt.Sprintf("wave %d · %s", e.Wave, e.Cluster)
 	switch {
 	case e.Err != nil:
-		a.progress.Set(key, a.with(key, fmt.Sprintf("%s: %v", e.Object, e.Err)))
+		text := fmt.Sprintf("%s: %v", e.Object, e.Err)
+		a.progress.Set(key, a.line(key, text, text))
 	case e.Done && e.Object == (object.Ref{}):
 		part := fmt.Sprintf("%s %s %s", e.Part, screen.Yes, screen.Seconds(e.Elapsed))
 		if e.Text != "" {
 			part = fmt.Sprintf("%s %s %s", e.Part, screen.Yes, e.Text)
 		}
 		a.parts[key] = append(a.parts[key], part)
-		a.progress.Set(key, a.with(key, ""))
+		a.progress.Set(key, a.line(key, part, ""))
 	case !e.Done && e.Text != "":
-		a.progress.Set(key, a.with(key, e.Text))
+		a.progress.Set(key, a.line(key, e.Text, e.Text))
 	}
+}
+
+// line is what a line says now: on a terminal, where it is drawn anew, all that is done and what is under way;
+// elsewhere the news alone, since what was said stands above it.
+func (a *Applying) line(key, news, underWay string) string {
+	if a.progress.Live() {
+		return a.with(key, underWay)
+	}
+	return news
 }
 
 func (a *Applying) with(key, text string) string {

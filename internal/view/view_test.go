@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
@@ -47,5 +48,24 @@ wave 2 · west
 `, "\n")
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+}
+
+// TestApplyingInALog is what apply says where there is no terminal: each thing once, and all of it at the end.
+func TestApplyingInALog(t *testing.T) {
+	var out bytes.Buffer
+	a := NewApplying(screen.NewProgress(screen.Streams{Err: &out}))
+	a.Event(apply.Event{Wave: 1, Cluster: "east", Part: object.PartTrust, Done: true, Elapsed: time.Second})
+	a.Event(apply.Event{Wave: 1, Cluster: "east", Part: object.PartGateway, Text: "waiting for an address"})
+	a.Event(apply.Event{Wave: 1, Cluster: "east", Part: object.PartGateway, Done: true, Text: "192.0.2.1"})
+	a.Close(true)
+	want := strings.TrimLeft(`
+wave 1 · east  trust ✔ 1.0 s
+wave 1 · east  waiting for an address
+wave 1 · east  east-west gateway ✔ 192.0.2.1
+✔ wave 1 · east  trust ✔ 1.0 s  east-west gateway ✔ 192.0.2.1
+`, "\n")
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("a log of apply (-want +got):\n%s", diff)
 	}
 }
