@@ -86,7 +86,7 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
-	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges()})
+	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod})
 	return Prospect{Plan: p, Facts: now}, err
 }
 

@@ -115,6 +115,11 @@ type Istiod struct {
 	Network, ClusterName, MeshID       string
 	TrustDomain                        string // of its mesh configuration; "" when that was not seen
 	Mesh                               string // the isthmus.dev/mesh label: whose it is when Owner is "isthmus"
+	// Roots are the fingerprints of the certificates that it tells workloads to trust, as it wrote them into the
+	// ConfigMap istio-ca-root-cert of its namespace; none when that is not there.
+	Roots []string
+	// Since is when the oldest of its pods started; zero when none has.
+	Since time.Time
 }
 
 // A Gateway is an east-west gateway's Service and its pods.

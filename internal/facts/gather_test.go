@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,10 +74,11 @@ func there(t *testing.T) []string {
 		`{apiVersion: v1, kind: Namespace, metadata: {name: istio-system, labels: {topology.istio.io/network: n1}}}`,
 		`{apiVersion: v1, kind: Namespace, metadata: {name: isthmus-system}}`,
 		`{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: eu-1}}, spec: {podCIDR: 100.64.0.0/24, podCIDRs: [100.64.0.0/24], providerID: "aws:///x", taints: [{key: a, effect: NoSchedule}]}, status: {allocatable: {cpu: "4", memory: 8Gi}, nodeInfo: {architecture: amd64}, conditions: [{type: Ready, status: "True"}]}}`,
-		`{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: istio-system}, spec: {nodeName: n1, initContainers: [{name: i, image: i, resources: {requests: {cpu: 300m}}}], containers: [{name: a, image: a, resources: {requests: {cpu: 250m, memory: 1Gi}}}]}}`,
+		`{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: istio-system, labels: {app: istiod}}, spec: {nodeName: n1, initContainers: [{name: i, image: i, resources: {requests: {cpu: 300m}}}], containers: [{name: a, image: a, resources: {requests: {cpu: 250m, memory: 1Gi}}}]}, status: {startTime: "2026-11-24T10:00:00Z"}}`,
 		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istiod-canary, namespace: istio-system, labels: {app: istiod, istio.io/rev: canary, isthmus.dev/mesh: shop}}, spec: {replicas: 2, selector: {matchLabels: {app: istiod}}, template: {metadata: {labels: {app: istiod}}, spec: {containers: [{name: discovery, image: "hub.test:5000/pilot:1.31.1", env: [{name: CLUSTER_ID, value: east}]}]}}}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-canary, namespace: istio-system}, data: {mesh: "defaultConfig: {meshId: shop}\ntrustDomain: td.test\n"}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-sidecar-injector-canary, namespace: istio-system}, data: {values: '{"global": {"network": "n1", "meshID": "shop"}}'}}`,
+		`{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-ca-root-cert, namespace: istio-system}, data: {root-cert.pem: ` + strconv.Quote(certPEM) + `}}`,
 		`{apiVersion: v1, kind: Service, metadata: {name: istio-eastwestgateway, namespace: istio-system, labels: {istio: eastwestgateway, topology.istio.io/network: n1}}, spec: {type: LoadBalancer, externalIPs: [192.0.2.7], selector: {istio: eastwestgateway}, ports: [{port: 15443}]}}`,
 		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istio-eastwestgateway, namespace: istio-system, labels: {istio: eastwestgateway}}, spec: {replicas: 3, selector: {matchLabels: {istio: eastwestgateway}}, template: {metadata: {labels: {istio: eastwestgateway}}, spec: {containers: [{name: a, image: a}]}}}}`,
 		`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: istio-sidecar-injector, labels: {istio.io/rev: canary}, annotations: {meta.helm.sh/release-name: istiod}}, webhooks: [{name: rev.sidecar-injector.istio.io, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Ignore, clientConfig: {service: {name: istiod, namespace: istio-system}}}]}`,
@@ -145,7 +147,8 @@ func TestWhatIsSeenOfACluster(t *testing.T) {
 		{"nothing is denied to an admin", len(c.Denied), 0},
 		{"when the API server's certificate ends", c.ServerNotAfter.After(time.Now()), true},
 		{"nodes", c.Nodes, []facts.Node{{Name: "n1", Arch: "amd64", Ready: true, Region: "eu", Zone: "eu-1", PodCIDRs: []string{"100.64.0.0/24"}, CPUMilli: 4000, Memory: 8 << 30, CPURequested: 300, MemoryRequested: 1 << 30, Unschedulable: true}}},
-		{"istiod", c.Istiods, []facts.Istiod{{Namespace: "istio-system", Name: "istiod-canary", Revision: "canary", Version: "1.31.1", Owner: "isthmus", Wanted: 2, Network: "n1", ClusterName: "east", MeshID: "shop", TrustDomain: "td.test", Mesh: "shop"}}},
+		{"istiod", c.Istiods, []facts.Istiod{{Namespace: "istio-system", Name: "istiod-canary", Revision: "canary", Version: "1.31.1", Owner: "isthmus", Wanted: 2, Network: "n1", ClusterName: "east", MeshID: "shop", TrustDomain: "td.test", Mesh: "shop",
+			Roots: []string{c.Secrets["istio-system/cacerts"].Certificates["root-cert.pem"][0].Fingerprint}, Since: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)}}},
 		{"gateways", c.Gateways, []facts.Gateway{{Namespace: "istio-system", Name: "istio-eastwestgateway", Network: "n1", Type: "LoadBalancer", Addresses: []string{"192.0.2.7"}, Wanted: 3}}},
 		{"load balancers", c.LoadBalancer, facts.LoadBalancer{Pending: 1, Provider: "cloud"}},
 		{"webhooks that concern Istio", c.Webhooks, []facts.Webhook{{Name: "istio-sidecar-injector", Kind: "MutatingWebhookConfiguration", Revision: "canary", Owner: "helm:istiod", Service: "istio-system/istiod", FailurePolicy: "Ignore"}}},

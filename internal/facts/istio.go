@@ -101,8 +101,11 @@ func (g *gatherer) controlPlanes(ctx context.Context) error {
 		if err := g.istiodConfig(ctx, &i); err != nil {
 			return err
 		}
+		if err := g.istiodRoots(ctx, &i, d.Spec.Selector); err != nil {
+			return err
+		}
 		g.out.Istiods = append(g.out.Istiods, i)
-		if d.Namespace != defaultIstioNamespace {
+		if d.Namespace != object.IstioNamespace {
 			if err := g.secretsOf(ctx, d.Namespace); err != nil {
 				return err
 			}
@@ -183,6 +186,28 @@ func (g *gatherer) istiodConfig(ctx context.Context, i *Istiod) error {
 		i.Network = cmp.Or(values.Global.Network, i.Network)
 		i.MeshID = cmp.Or(values.Global.MeshID, i.MeshID)
 		i.ClusterName = cmp.Or(i.ClusterName, values.Global.MultiCluster.ClusterName)
+	}
+	return nil
+}
+
+// istiodRoots reads what an istiod trusts now, and since when it runs. It reads its root when it starts and keeps it,
+// whatever becomes of the Secret (istio: pilot/pkg/bootstrap/istio_ca.go, handleEvent).
+func (g *gatherer) istiodRoots(ctx context.Context, i *Istiod, selector *metav1.LabelSelector) error {
+	cm, err := g.conn.Kube.CoreV1().ConfigMaps(i.Namespace).Get(ctx, "istio-ca-root-cert", metav1.GetOptions{})
+	if err != nil {
+		return g.tolerate(err, Right{Verb: "get", Resource: "configmaps", Namespace: i.Namespace})
+	}
+	for _, c := range parse([]byte(cm.Data["root-cert.pem"])) {
+		i.Roots = append(i.Roots, sum(c.Raw))
+	}
+	pods, err := g.conn.Kube.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
+	if err != nil {
+		return g.tolerate(err, Right{Verb: "list", Resource: "pods", Namespace: i.Namespace})
+	}
+	for _, p := range pods.Items {
+		if at := p.Status.StartTime; at != nil && p.DeletionTimestamp == nil && (i.Since.IsZero() || at.Time.Before(i.Since)) {
+			i.Since = at.UTC()
+		}
 	}
 	return nil
 }

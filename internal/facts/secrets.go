@@ -22,11 +22,9 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-const defaultIstioNamespace = "istio-system"
-
 // remoteSecrets reads what istiods here know of other clusters.
 func (g *gatherer) remoteSecrets(ctx context.Context) error {
-	got, err := g.conn.Kube.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: "istio/multiCluster=true"})
+	got, err := g.conn.Kube.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: object.LabelRemoteSecret + "=true"})
 	if err != nil {
 		return g.tolerate(err, list("secrets", ""))
 	}
@@ -40,7 +38,7 @@ func (g *gatherer) wellKnownSecrets(ctx context.Context) error {
 	if err := g.secret(ctx, object.SystemNamespace, "isthmus-root"); err != nil {
 		return err
 	}
-	return g.secretsOf(ctx, defaultIstioNamespace)
+	return g.secretsOf(ctx, object.IstioNamespace)
 }
 
 // secretsOf reads what an istiod of a namespace signs with: an intermediate that it was given, or the root that it
@@ -75,7 +73,7 @@ func reduce(s corev1.Secret) *Secret {
 		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: withoutCopies(s.Annotations),
 		Keys: slices.Sorted(maps.Keys(s.Data)), Certificates: map[string][]Certificate{}, Kubeconfigs: map[string]Kubeconfig{},
 	}
-	remote := s.Labels["istio/multiCluster"] == "true"
+	remote := s.Labels[object.LabelRemoteSecret] == "true"
 	var all []*x509.Certificate
 	for _, k := range out.Keys {
 		if certs := parse(s.Data[k]); len(certs) > 0 {

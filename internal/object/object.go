@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Labels and annotations that Isthmus puts on what it owns.
+// Labels, annotations and names that Isthmus puts on what it owns, and two of Istio's that all of it goes by.
 const (
 	// LabelMesh names the mesh document that owns an object.
 	LabelMesh = "isthmus.dev/mesh"
@@ -20,6 +20,11 @@ const (
 	AnnotationApplied = "isthmus.dev/applied"
 	// Manager is Isthmus's field manager in server-side apply.
 	Manager = "isthmus"
+	// IstioNamespace is where Istio is installed, and its root namespace.
+	IstioNamespace = "istio-system"
+	// LabelRemoteSecret marks, with "true", the Secrets that istiod reads kubeconfigs of other clusters from (Istio:
+	// pkg/kube/multicluster).
+	LabelRemoteSecret = "istio/multiCluster" //nolint:gosec // G101: a label, not a credential
 	// SystemNamespace holds what Isthmus keeps in a cluster: its inventory, and in the first cluster the root.
 	SystemNamespace = "isthmus-system"
 )

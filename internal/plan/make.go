@@ -19,6 +19,9 @@ type Input struct {
 	Want   object.Objects
 	Now    facts.Snapshot
 	Judges map[object.SealKind]Judge
+	// Restart says why a workload that exists must start anew although nothing in it is wanted otherwise: what it read
+	// when it started has changed. "" if it need not; nil for nothing ever must.
+	Restart Judge
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
@@ -187,6 +190,10 @@ func (d *decider) change(o object.Object) (*Change, error) {
 	if isSystem(ref) {
 		owner = shared
 	}
+	o, restart, err := d.withRestart(o, live)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %s: %w", d.cluster, ref, err)
+	}
 	prepared, err := prepare(o, owner, adopt)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
@@ -204,6 +211,9 @@ func (d *decider) change(o object.Object) (*Change, error) {
 		}
 		if c.Action == "" {
 			return nil, nil
+		}
+		if restart != "" && c.Action == Configure {
+			c.Reason = restart
 		}
 	}
 	if o.Sealed != nil && !aboutPending {

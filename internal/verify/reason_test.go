@@ -193,7 +193,7 @@ func TestJudgeNamesTheBrokenLink(t *testing.T) {
 			"another root in use than in its Secret", "root-not-taken-up",
 			[]brk{func(c *Case) { c.Evidence.Shown = map[string]string{"west": "cccccccccccc"} }},
 			"west's workloads have certificates of the root cccccccc…, while its Secret istio-system/cacerts holds aaaaaaaa…",
-			"kubectl --context kind-west rollout restart deployment -n istio-system istiod", true,
+			"isthmus apply", true,
 		},
 		{
 			"a certificate that is not trusted, and no root to be seen", "certificate-refused",

@@ -19,7 +19,7 @@ func rootNotTakenUp(c Case) (Reason, bool) {
 		return Reason{
 			Text: fmt.Sprintf("%s's workloads have certificates of the root %.8s…, while its Secret %s/cacerts holds %.8s…: "+
 				"istiod does not take up another root while it runs", x.Name, used, istioNamespace, wanted[0]),
-			Next:   kubectl(x.Cluster, fmt.Sprintf("rollout restart deployment -n %s istiod", istioNamespace)),
+			Next:   "isthmus apply",
 			Proven: true,
 		}, true
 	}
