@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"isthmus.dev/isthmus/internal/object"
 )
 
 // API groups.
@@ -19,7 +21,7 @@ const (
 )
 
 // rootNamespace is where Istio's mesh-wide configuration lives (meshConfig.rootNamespace's default).
-const rootNamespace = "istio-system"
+const rootNamespace = object.IstioNamespace
 
 // A World is an input with what follows from it looked up once: services, workloads, identities. Analysers ask it
 // and do not change it.

@@ -29,9 +29,9 @@ const (
 	// Reader is the ServiceAccount, ClusterRole and ClusterRoleBinding that other clusters' istiods read with.
 	Reader = "isthmus-reader"
 	// RemoteNamespace is where istiod looks for remote secrets.
-	RemoteNamespace = "istio-system"
-	// LabelRemote marks a remote secret (Istio: pkg/kube/multicluster).
-	LabelRemote = "istio/multiCluster"
+	RemoteNamespace = object.IstioNamespace
+	// LabelRemote marks a remote secret.
+	LabelRemote = object.LabelRemoteSecret
 	// AnnotationCluster names the cluster that a remote secret opens (Istio's own).
 	AnnotationCluster = "networking.istio.io/cluster"
 	// AnnotationIssued is when a remote secret's token was issued, RFC 3339; with the token's end it gives its life.

@@ -35,7 +35,7 @@ import (
 
 const (
 	// Namespace is where Istio is installed.
-	Namespace = "istio-system"
+	Namespace = object.IstioNamespace
 	// LabelNetwork says which network a namespace's endpoints, or those behind a gateway, are in (Istio's own).
 	LabelNetwork = "topology.istio.io/network"
 	// EastWestGateway is the name of the east-west gateway's Deployment and Service.

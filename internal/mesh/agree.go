@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"isthmus.dev/isthmus/api/v1alpha1"
+	objects "isthmus.dev/isthmus/internal/object"
 )
 
 // What one part of a document says against another, and what depends on this program or on the file: the rules
@@ -161,7 +162,7 @@ var owns = []own{
 }
 
 const (
-	istioNamespace = "istio-system"
+	istioNamespace = objects.IstioNamespace
 	inIstioSystem  = "Isthmus installs Istio into " + istioNamespace
 )
 

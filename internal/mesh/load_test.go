@@ -228,11 +228,11 @@ func TestLabPreset(t *testing.T) {
 				t.Errorf("%s: context %s of %s is not as isthmus-lab calls it", file, c.Context, c.Name)
 			}
 			got := []any{
-				dig(c.Istio.Values, "pilot", "env", "PILOT_ENABLE_METADATA_EXCHANGE"),
-				dig(c.Istio.Values, "pilot", "env", "PILOT_ENABLE_ALPN_FILTER"),
-				dig(c.Istio.Values, "telemetry", "enabled"),
-				dig(c.Istio.Values, "global", "imagePullPolicy"),
-				dig(c.Istio.MeshConfig, "defaultProviders", "metrics"),
+				c.Istio.Value("pilot", "env", "PILOT_ENABLE_METADATA_EXCHANGE"),
+				c.Istio.Value("pilot", "env", "PILOT_ENABLE_ALPN_FILTER"),
+				c.Istio.Value("telemetry", "enabled"),
+				c.Istio.Value("global", "imagePullPolicy"),
+				mesh.Istio{Values: c.Istio.MeshConfig}.Value("defaultProviders", "metrics"),
 				c.Istio.Hub, c.Istio.Tag, m.Verify.Image,
 			}
 			want := []any{"false", "false", false, "IfNotPresent", []any{}, "lab.local", "1.31.0", "lab.local/isthmus:dev"}
@@ -241,17 +241,6 @@ func TestLabPreset(t *testing.T) {
 			}
 		}
 	}
-}
-
-func dig(v any, keys ...string) any {
-	for _, k := range keys {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = m[k]
-	}
-	return v
 }
 
 func BenchmarkLoad(b *testing.B) {

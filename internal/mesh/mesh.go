@@ -49,6 +49,9 @@ type Istio struct {
 	Set                        []string
 }
 
+// Value is what the values say at a path of keys: "pilot", "resources". nil where they say nothing.
+func (i Istio) Value(keys ...string) any { return at(i.Values, keys...) }
+
 // Trust is the mesh's identity domain and its certificates.
 type Trust struct {
 	Domain          string

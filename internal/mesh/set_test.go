@@ -50,7 +50,8 @@ func TestSetIsIstioctls(t *testing.T) {
 			}
 			m := load(t, twoClusters, c.set...)
 			ours := map[string]any{"values": m.Istio.Values, "meshConfig": m.Istio.MeshConfig}
-			want := map[string]any{"values": dig(map[string]any(theirs), "spec", "values"), "meshConfig": dig(map[string]any(theirs), "spec", "meshConfig")}
+			spec, _ := theirs.GetPathMap("spec")
+			want := map[string]any{"values": spec["values"], "meshConfig": spec["meshConfig"]}
 			if diff := cmp.Diff(plain(t, want), plain(t, ours)); diff != "" {
 				t.Errorf("-istioctl +ours:\n%s", diff)
 			}
@@ -90,7 +91,7 @@ func TestSetOverTheDocument(t *testing.T) {
 		{"A revision is a value.", "revision=canary", func(m mesh.Mesh) any { return m.Istio.Values["revision"] }, "canary"},
 		{"What only an IstioOperator has goes to set.", "components.cni.enabled=true", func(m mesh.Mesh) any { return m.Clusters[0].Istio.Set }, []string{"values.b=1", "values.c=1", "components.cni.enabled=true"}},
 		{"A flag wins over an entry of set with the same path.", "values.b=2", func(m mesh.Mesh) any { return []any{m.Istio.Set, m.Istio.Values["b"]} }, []any{[]string{"values.c=1"}, int64(2)}},
-		{"A cluster's own values.", "spec.clusters[0].istio.values.a.b=true", func(m mesh.Mesh) any { return dig(m.Clusters[0].Istio.Values, "a", "b") }, true},
+		{"A cluster's own values.", "spec.clusters[0].istio.values.a.b=true", func(m mesh.Mesh) any { return m.Clusters[0].Istio.Value("a", "b") }, true},
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {

@@ -22,7 +22,7 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 			Body: &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": "security.istio.io/v1",
 				"kind":       "PeerAuthentication",
-				"metadata":   map[string]any{"name": "default", "namespace": "istio-system"},
+				"metadata":   map[string]any{"name": "default", "namespace": object.IstioNamespace},
 				"spec":       map[string]any{"mtls": map[string]any{"mode": m.MTLS}},
 			}},
 		}))

@@ -181,7 +181,7 @@ func credentialOf(f *facts.Cluster) *End {
 	var first *End
 	for _, name := range slices.Sorted(maps.Keys(f.Secrets)) {
 		s := f.Secrets[name]
-		if s.Labels["istio/multiCluster"] != "true" {
+		if s.Labels[object.LabelRemoteSecret] != "true" {
 			continue
 		}
 		for _, about := range slices.Sorted(maps.Keys(s.Kubeconfigs)) {

@@ -35,7 +35,7 @@ const (
 	RootKey = "tls.key"
 
 	// Namespace is where istiod reads its authority from.
-	Namespace = "istio-system"
+	Namespace = object.IstioNamespace
 	// CACerts is the Secret that it reads (istio.io/istio/security/pkg/pki/ca: CACertsSecret).
 	CACerts = "cacerts"
 	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).

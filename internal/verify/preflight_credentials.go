@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
 )
-
-// remoteSecretLabel marks the Secrets that istiod reads kubeconfigs of other clusters from.
-const remoteSecretLabel = "istio/multiCluster" //nolint:gosec // G101: a label, not a credential
 
 // A remote is one kubeconfig that a cluster holds for another.
 type remote struct {
@@ -33,7 +31,7 @@ func remotes(in Input) []remote {
 	for _, m := range in.Members() {
 		for _, name := range slices.Sorted(maps.Keys(m.Facts.Secrets)) {
 			s := m.Facts.Secrets[name]
-			if s.Labels[remoteSecretLabel] != "true" {
+			if s.Labels[object.LabelRemoteSecret] != "true" {
 				continue
 			}
 			for _, about := range slices.Sorted(maps.Keys(s.Kubeconfigs)) {

@@ -13,8 +13,7 @@ import (
 const (
 	ownerIsthmus    = "isthmus"
 	revisionDefault = "default"
-	// istioNamespace is where Istio keeps its control plane.
-	istioNamespace = "istio-system"
+	istioNamespace  = object.IstioNamespace
 )
 
 // ours tells whether Isthmus runs this control plane for this very mesh. One without a mesh label was labelled
@@ -269,7 +268,7 @@ func podSecurityAllows(in Input) []Finding {
 
 // cniEnabled tells whether the document installs Istio's CNI plugin, which makes istio-init needless.
 func cniEnabled(c mesh.Cluster) bool {
-	if c.Istio.Profile == "ambient" || strings.HasPrefix(c.Istio.Profile, "openshift") || dig(c.Istio.Values, "pilot", "cni", "enabled") == true {
+	if c.Istio.Profile == "ambient" || strings.HasPrefix(c.Istio.Profile, "openshift") || c.Istio.Value("pilot", "cni", "enabled") == true {
 		return true
 	}
 	return slices.ContainsFunc(c.Istio.Set, func(s string) bool {

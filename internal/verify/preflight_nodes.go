@@ -135,7 +135,7 @@ func istiodAsks(c mesh.Cluster) request {
 		r = request{memory: 100 << 20, cpuMilli: 10}
 	}
 	asked := map[string]string{}
-	if m, ok := dig(c.Istio.Values, "pilot", "resources", "requests").(map[string]any); ok {
+	if m, ok := c.Istio.Value("pilot", "resources", "requests").(map[string]any); ok {
 		for k, v := range m {
 			asked[k] = fmt.Sprint(v)
 		}
@@ -155,18 +155,6 @@ func istiodAsks(c mesh.Cluster) request {
 		r.cpuMilli = q.MilliValue()
 	}
 	return r
-}
-
-// dig follows keys through nested maps; nil where the way ends.
-func dig(v any, keys ...string) any {
-	for _, k := range keys {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = m[k]
-	}
-	return v
 }
 
 func mebibytes(n int64) string {

@@ -92,7 +92,7 @@ func joined() Input {
 		}
 		about := other[c.Name]
 		labels := label()
-		labels[remoteSecretLabel] = "true"
+		labels[object.LabelRemoteSecret] = "true"
 		f.Secrets[istioNamespace+"/istio-remote-secret-"+about] = &facts.Secret{
 			Namespace: istioNamespace, Name: "istio-remote-secret-" + about, Labels: labels, Keys: []string{about},
 			Kubeconfigs: map[string]facts.Kubeconfig{about: {

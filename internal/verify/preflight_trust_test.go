@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
 )
 
 // foreign takes the mesh's label off a Secret.
 func foreign(s *facts.Secret) *facts.Secret {
-	s.Labels = map[string]string{remoteSecretLabel: s.Labels[remoteSecretLabel]}
+	s.Labels = map[string]string{object.LabelRemoteSecret: s.Labels[object.LabelRemoteSecret]}
 	return s
 }
 
@@ -218,7 +219,7 @@ var credentialCases = []checkCase{
 	{
 		id: "CHK044", reason: "one by hand beside ours", change: func(in *Input) {
 			west(in).Secrets["istio-system/by-hand"] = &facts.Secret{
-				Namespace: istioNamespace, Name: "by-hand", Labels: map[string]string{remoteSecretLabel: "true"},
+				Namespace: istioNamespace, Name: "by-hand", Labels: map[string]string{object.LabelRemoteSecret: "true"},
 				Kubeconfigs: map[string]facts.Kubeconfig{"east": {}},
 			}
 		},
@@ -227,7 +228,7 @@ var credentialCases = []checkCase{
 	{
 		id: "CHK044", reason: "one for itself", change: func(in *Input) {
 			west(in).Secrets["istio-system/by-hand"] = &facts.Secret{
-				Namespace: istioNamespace, Name: "by-hand", Labels: map[string]string{remoteSecretLabel: "true"},
+				Namespace: istioNamespace, Name: "by-hand", Labels: map[string]string{object.LabelRemoteSecret: "true"},
 				Kubeconfigs: map[string]facts.Kubeconfig{"west": {}},
 			}
 		},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
 )
 
 // Evidence is what is looked at when a proof fails, to name the broken link. Whatever could not be seen is
@@ -98,7 +99,7 @@ func (e Evidence) kubeconfig(cluster, other string) (k facts.Kubeconfig, secret 
 		return facts.Kubeconfig{}, "", false
 	}
 	for _, s := range f.Secrets {
-		if s.Namespace != istioNamespace || s.Labels[remoteSecretLabel] != "true" {
+		if s.Namespace != istioNamespace || s.Labels[object.LabelRemoteSecret] != "true" {
 			continue
 		}
 		if k, has := s.Kubeconfigs[other]; has {
