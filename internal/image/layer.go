@@ -7,9 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // A file of the image beside the program.
@@ -61,30 +58,3 @@ func writeFile(t *tar.Writer, name string, mode, size int64, content io.Reader) 
 	}
 	return nil
 }
-
-// A plainLayer is not compressed: what is stored is what is unpacked, so its digest is its diff ID.
-type plainLayer struct {
-	open func() (io.ReadCloser, error)
-	hash v1.Hash
-	size int64
-}
-
-func newPlainLayer(open func() (io.ReadCloser, error)) (*plainLayer, error) {
-	content, err := open()
-	if err != nil {
-		return nil, err
-	}
-	defer content.Close()
-	hash, size, err := v1.SHA256(content)
-	if err != nil {
-		return nil, fmt.Errorf("digest: %w", err)
-	}
-	return &plainLayer{open: open, hash: hash, size: size}, nil
-}
-
-func (l *plainLayer) Digest() (v1.Hash, error)             { return l.hash, nil }
-func (l *plainLayer) DiffID() (v1.Hash, error)             { return l.hash, nil }
-func (l *plainLayer) Compressed() (io.ReadCloser, error)   { return l.open() }
-func (l *plainLayer) Uncompressed() (io.ReadCloser, error) { return l.open() }
-func (l *plainLayer) Size() (int64, error)                 { return l.size, nil }
-func (l *plainLayer) MediaType() (types.MediaType, error)  { return types.OCIUncompressedLayer, nil }

@@ -15,14 +15,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"isthmus.dev/isthmus/oci"
 )
 
 // A layer is a tar that is made anew from its files each time it is read, so that no image need fit in memory.
-type layer struct {
-	entries []entry
-	hash    v1.Hash
-	size    int64
-}
+type layer struct{ entries []entry }
 
 type entry struct {
 	header tar.Header
@@ -38,7 +36,7 @@ var base = []File{
 
 var baseDirs = map[string]int64{"tmp": 0o1777, "run": 0o755, "var/run": 0o755, "var/lib/istio": 0o755}
 
-func newLayer(files []File) (*layer, error) {
+func newLayer(files []File) (v1.Layer, error) {
 	byPath := map[string]entry{}
 	for _, f := range slices.Concat(base, files) {
 		e, err := newEntry(f)
@@ -62,12 +60,7 @@ func newLayer(files []File) (*layer, error) {
 	}
 	// A folder sorts before what is in it, since its name is a prefix.
 	slices.SortFunc(l.entries, func(a, b entry) int { return strings.Compare(a.header.Name, b.header.Name) })
-	r, err := l.Uncompressed()
-	if err != nil {
-		return nil, err
-	}
-	l.hash, l.size, err = v1.SHA256(r)
-	return l, errors.Join(err, r.Close())
+	return oci.PlainLayer(types.DockerUncompressedLayer, l.open)
 }
 
 func addDir(to map[string]entry, dir string) {
@@ -142,24 +135,8 @@ func (e entry) copyTo(w io.Writer) error {
 	return errors.Join(err, f.Close())
 }
 
-// Uncompressed returns the layer's tar.
-func (l *layer) Uncompressed() (io.ReadCloser, error) {
+func (l *layer) open() (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(l.write(w)) }()
 	return r, nil
 }
-
-// Compressed returns the same as Uncompressed: the layer is stored as it is.
-func (l *layer) Compressed() (io.ReadCloser, error) { return l.Uncompressed() }
-
-// Digest returns the hash of the layer's tar.
-func (l *layer) Digest() (v1.Hash, error) { return l.hash, nil }
-
-// DiffID returns the same as Digest.
-func (l *layer) DiffID() (v1.Hash, error) { return l.hash, nil }
-
-// Size returns the bytes of the layer's tar.
-func (l *layer) Size() (int64, error) { return l.size, nil }
-
-// MediaType says that the layer is not compressed.
-func (l *layer) MediaType() (types.MediaType, error) { return types.DockerUncompressedLayer, nil }

@@ -28,6 +28,7 @@ var rules = []rule{
 	{From: "api", Not: []string{module + "internal", module + "lab", "k8s.io/client-go", "istio.io"}, Why: "the vocabulary stands on apimachinery alone"},
 	{From: "internal", Not: []string{module + "lab"}, Why: "the product does not know the lab"},
 	{From: "lab", Not: []string{module + "internal"}, Why: "the lab is a library of its own"},
+	{From: "oci", Not: []string{module + "internal", module + "lab"}, Why: "the product and the lab both stand on it"},
 	{From: "internal/object", Not: []string{module + "internal", "k8s.io/client-go"}, Why: "everything passes it around"},
 	{From: "internal/plan", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply", module + "internal/seal"}, Why: "a plan is decided without a client"},
 	{From: "internal/trust", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
