@@ -78,6 +78,26 @@ func Open(name string) (*Lab, error) {
 	return &Lab{l}, nil
 }
 
+// ProgramDirs are the folders of the programs that the labs of this machine run, whether they run now or not.
+func ProgramDirs() ([]string, error) {
+	record, err := registry.Read()
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, name := range record.Names() {
+		l, err := load(record.Labs[name].Dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // down is half way
+		}
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, filepath.Dir(l.Programs.Bin))
+	}
+	return dirs, nil
+}
+
 // Status asks the lab's supervisor.
 func (l *Lab) Status(ctx context.Context) (Status, error) {
 	s, err := l.client().Status(ctx)

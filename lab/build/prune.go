@@ -9,19 +9,19 @@ import (
 	"syscall"
 )
 
-// Prune removes from a cache all that the given sets do not use: programs and images of versions that were pinned
-// before. It returns how many bytes that frees. A lab that runs from another set loses its programs, so name the
-// sets of all labs that are up.
-func Prune(ctx context.Context, cache string, keep ...Set) (freed int64, err error) {
-	s := store{dir: cache}
-	unlock, err := s.lock(ctx, func(string) {})
+// Prune removes from the cache of a set all that neither it nor the other sets use, which are named by their folders:
+// programs and images of versions that were pinned before. It returns how many bytes that frees. A lab that runs from
+// another set would lose its programs, so name the sets of all labs that there are.
+func (s Set) Prune(ctx context.Context, others ...string) (freed int64, err error) {
+	cache := filepath.Dir(filepath.Dir(s.Dir))
+	unlock, err := store{dir: cache}.lock(ctx, func(string) {})
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
 	kept := map[string]bool{}
-	for _, set := range keep {
-		kept[filepath.Base(set.Dir)] = true
+	for _, dir := range append(others, s.Dir) {
+		kept[filepath.Base(dir)] = true
 	}
 	sets, err := filepath.Glob(filepath.Join(cache, "sets", "*"))
 	if err != nil {

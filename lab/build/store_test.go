@@ -215,7 +215,7 @@ func TestPruneKeepsWhatSetsUse(t *testing.T) {
 		}
 		sets = append(sets, set)
 	}
-	freed, err := Prune(context.Background(), s.dir, sets[1])
+	freed, err := sets[1].Prune(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
