@@ -15,9 +15,8 @@ func newFault(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fault",
 		Short: "Break something on purpose, and mend it",
-		Args:  noUnknownCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	screen.Parent(c, usage)
 	for _, sub := range []func(*env) *cobra.Command{
 		newFaultAPIServer, newFaultComponent, newFaultCut, newFaultLink, newFaultPod, newFaultIstiod, newFaultGateway, newFaultList, newFaultClear,
 	} {

@@ -34,7 +34,9 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func usage(err error) error { return usageError{err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
 
 // exitCode ends the program with the code of a program that it ran; that has said everything.
 type exitCode int
@@ -44,10 +46,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // Run runs one command line and returns the process's exit code: 0 done, 1 failed, 2 usage.
 func Run(ctx context.Context, s screen.Streams, args []string) int {
 	root := newRoot(&env{Streams: s})
-	root.SetArgs(args)
-	root.SetIn(s.In)
-	root.SetOut(s.Out)
-	root.SetErr(s.Err)
+	s.Root(root, args, usage)
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	switch {
@@ -74,15 +73,7 @@ every node is a network namespace with its own containerd and kubelet.
   isthmus-lab status                 what runs, and where
   isthmus-lab fault apiserver east   break something; isthmus-lab fault clear mends it
   isthmus-lab down                   leave nothing behind`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noUnknownCommand,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w\n  See: %s --help", err, c.CommandPath())
-	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().StringVar(&e.name, "name", config.DefaultName, "the lab's name; labs of different names live side by side")
 	for _, c := range []func(*env) *cobra.Command{
 		newUp, newBuild, newDown, newStatus, newLogs, newKubeconfig, newLoadImage, newExec, newFault, newSupervise,
@@ -90,17 +81,6 @@ every node is a network namespace with its own containerd and kubelet.
 		root.AddCommand(c(e))
 	}
 	return root
-}
-
-func noUnknownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	c.SuggestionsMinimumDistance = 2
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("no command %q; did you mean %q?", args[0], near[0])
-	}
-	return usagef("no command %q; see: %s --help", args[0], c.CommandPath())
 }
 
 // args turns cobra's complaint about arguments into a usage error.

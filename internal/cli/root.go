@@ -16,10 +16,7 @@ import (
 // changes, 4 checks failed. Only main exits.
 func Run(ctx context.Context, s screen.Streams, args []string) int {
 	root := newRoot(&env{Streams: s})
-	root.SetArgs(args)
-	root.SetIn(s.In)
-	root.SetOut(s.Out)
-	root.SetErr(s.Err)
+	s.Root(root, args, func(err error) error { return &exitError{exitUsage, err} })
 	err := root.ExecuteContext(ctx)
 	var ee *exitError
 	if err != nil && (!errors.As(err, &ee) || ee.err != nil) {
@@ -41,16 +38,7 @@ Write one short document, read one plan, and watch real calls prove the result:
   isthmus plan      what would change; nothing is written
   isthmus apply     do it; safe to run again, safe to interrupt
   isthmus verify    real calls between every pair of clusters`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noUnknownCommand,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w\n  See: %s --help", err, c.CommandPath())
-	})
-	root.SuggestionsMinimumDistance = 2
-	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
 	f.StringVarP(&e.file, "file", "f", "mesh.yaml", "the mesh document; - is standard input")
 	f.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
@@ -80,14 +68,4 @@ Write one short document, read one plan, and watch real calls prove the result:
 	root.SetHelpCommand(newHelp(e))
 	root.SetHelpCommandGroupID("more")
 	return root
-}
-
-func noUnknownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("no command %q; did you mean %q?", args[0], near[0])
-	}
-	return usagef("no command %q; see: isthmus --help", args[0])
 }
