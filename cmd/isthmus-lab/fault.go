@@ -18,7 +18,8 @@ func newFault(e *env) *cobra.Command {
 	}
 	screen.Parent(c, usage)
 	for _, sub := range []func(*env) *cobra.Command{
-		newFaultAPIServer, newFaultComponent, newFaultCut, newFaultLink, newFaultPod, newFaultIstiod, newFaultGateway, newFaultList, newFaultClear,
+		newFaultAPIServer, newFaultComponent, newFaultCut, newFaultLink, newFaultPod, newFaultIstiod, newFaultGateway, newFaultToken,
+		newFaultList, newFaultClear,
 	} {
 		c.AddCommand(sub(e))
 	}

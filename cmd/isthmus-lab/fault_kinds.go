@@ -11,38 +11,72 @@ import (
 )
 
 func newFaultAPIServer(e *env) *cobra.Command {
-	var pause bool
+	var h harm
 	c := &cobra.Command{
 		Use:   "apiserver CLUSTER",
-		Short: "Stop a cluster's API server",
+		Short: "Stop a cluster's API server, freeze it or make it slow",
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
-			return e.begin(c, lab.Fault{Kind: stopOrPause(pause), Cluster: a[0], Component: "kube-apiserver"})
+			return e.begin(c, h.to(a[0], "kube-apiserver"))
 		},
 	}
-	c.Flags().BoolVar(&pause, "pause", false, "freeze it: it accepts connections and answers nothing")
+	h.flags(c)
 	return c
 }
 
 func newFaultComponent(e *env) *cobra.Command {
-	var pause bool
+	var h harm
 	c := &cobra.Command{
 		Use:   "component CLUSTER NAME",
 		Short: "Stop any component of a cluster: etcd, kube-scheduler, kubelet, ...",
 		Args:  args(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, a []string) error {
-			return e.begin(c, lab.Fault{Kind: stopOrPause(pause), Cluster: a[0], Component: a[1]})
+			return e.begin(c, h.to(a[0], a[1]))
 		},
 	}
-	c.Flags().BoolVar(&pause, "pause", false, "freeze it: it accepts connections and answers nothing")
+	h.flags(c)
 	return c
 }
 
-func stopOrPause(pause bool) string {
-	if pause {
-		return "pause"
+// harm is what is done to a component.
+type harm struct {
+	pause bool
+	slow  time.Duration
+}
+
+func (h *harm) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&h.pause, "pause", false, "freeze it: it accepts connections and answers nothing")
+	c.Flags().DurationVar(&h.slow, "slow", 0, "make it slow: every answer takes up to this much longer")
+	c.MarkFlagsMutuallyExclusive("pause", "slow")
+}
+
+func (h *harm) to(cluster, component string) lab.Fault {
+	f := lab.Fault{Kind: "stop", Cluster: cluster, Component: component}
+	switch {
+	case h.pause:
+		f.Kind = "pause"
+	case h.slow != 0:
+		f.Kind, f.Slow = "slow", metav1.Duration{Duration: h.slow}
 	}
-	return "stop"
+	return f
+}
+
+func newFaultToken(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "token CLUSTER NAMESPACE/SERVICEACCOUNT",
+		Short: "End every token of a ServiceAccount: the API server refuses them",
+		Long: `Ends every token of a ServiceAccount, as time would: the API server refuses them, 10 seconds later at the latest (so
+long it remembers that one was good). The account is taken away; fault clear brings the same one back, and its tokens.`,
+		Example: "  isthmus-lab fault token west isthmus-system/isthmus-reader   # what other clusters read west with",
+		Args:    args(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, a []string) error {
+			ns, account, ok := strings.Cut(a[1], "/")
+			if !ok || ns == "" || account == "" {
+				return usagef("%q names no ServiceAccount; write NAMESPACE/NAME", a[1])
+			}
+			return e.begin(c, lab.Fault{Kind: "token", Cluster: a[0], Namespace: ns, Account: account})
+		},
+	}
 }
 
 func newFaultCut(e *env) *cobra.Command {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"isthmus.dev/isthmus/lab/config"
 )
 
@@ -24,7 +26,7 @@ type Fault struct {
 	Kind string `json:"kind"`
 	// Cluster is the one it happens to.
 	Cluster string `json:"cluster,omitempty"`
-	// Component of the cluster, for stop and pause.
+	// Component of the cluster, for stop, pause and slow.
 	Component string `json:"component,omitempty"`
 	// Peer is the other side, for cut; empty for everybody.
 	Peer string `json:"peer,omitempty"`
@@ -40,6 +42,11 @@ type Fault struct {
 	Groups []string `json:"groups,omitempty"`
 	// Replicas remembers, for scale, how many there were, by NAMESPACE/NAME.
 	Replicas map[string]int32 `json:"replicas,omitempty"`
+	// Slow is how long the component is frozen at a time, for slow.
+	Slow metav1.Duration `json:"slow,omitzero"`
+	// Account is the ServiceAccount in Namespace, for token, and Stored remembers it as it lay in etcd.
+	Account string `json:"account,omitempty"`
+	Stored  []byte `json:"stored,omitempty"`
 	// Since is when it began.
 	Since time.Time `json:"since,omitempty"`
 	// Seen says what it did, for people.
@@ -58,6 +65,8 @@ type kind struct {
 var kinds = map[string]kind{
 	"stop":       {begin: stopComponent, end: startComponent},
 	"pause":      {begin: pauseComponent, end: resumeComponent},
+	"slow":       {begin: slowComponent, end: quickenComponent},
+	"token":      {begin: endTokens, end: reviveTokens},
 	"cut":        {begin: beginCut, end: endCut},
 	"link":       {begin: beginLink, end: endLink},
 	"kill-pods":  {begin: killPods},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/lab/component"
+	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/wire"
 )
 
@@ -20,14 +21,6 @@ type asker struct {
 
 func newAsker(i component.Instance) *asker {
 	probe := i.Ready(i.Site)
-	dial := func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-		err = wire.In(i.Site.Node.NetNS, func() error {
-			d := net.Dialer{Timeout: time.Second}
-			conn, err = d.DialContext(ctx, network, addr)
-			return err
-		})
-		return conn, err
-	}
 	// Only the path from the supervisor to a program it has started itself: the certificate is one that we know.
 	tlsConfig := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
 	if probe.Leaf != "" {
@@ -38,8 +31,20 @@ func newAsker(i component.Instance) *asker {
 			return &c, err
 		}
 	}
-	t := &http.Transport{DialContext: dial, TLSClientConfig: tlsConfig}
+	t := &http.Transport{DialContext: dialFrom(i.Site.Node), TLSClientConfig: tlsConfig}
 	return &asker{probe: probe, client: &http.Client{Transport: t, Timeout: 2 * time.Second}}
+}
+
+// dialFrom connects from inside a node's network namespace.
+func dialFrom(n layout.Node) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		err = wire.In(n.NetNS, func() error {
+			d := net.Dialer{Timeout: time.Second}
+			conn, err = d.DialContext(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
 }
 
 func (a *asker) ready(ctx context.Context) bool {

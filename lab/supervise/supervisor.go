@@ -39,6 +39,12 @@ type Supervisor struct {
 	// turn holds the clusters whose API servers are starting. Too many at once and each is so slow that it gives up.
 	turn chan struct{}
 
+	// ctx ends when the supervisor does. slowed are the faults that slow a component, by ID, slowly what does it.
+	ctx     context.Context
+	slowing sync.Mutex
+	slowed  map[string]context.CancelFunc
+	slowly  sync.WaitGroup
+
 	recording sync.Mutex
 	records   map[string]Record
 }
@@ -65,7 +71,8 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	defer func() { _ = leave.Close() }()
 	context.AfterFunc(ctx, func() { _ = hangUp.Close() })
 	turn := make(chan struct{}, max(5, 2*runtime.NumCPU()))
-	s := &Supervisor{leave: leave, turn: turn, lab: l, clock: clock, log: log, began: clock(), quit: quit}
+	s := &Supervisor{leave: leave, turn: turn, lab: l, clock: clock, log: log, began: clock(), quit: quit, ctx: ctx}
+	s.slowed = map[string]context.CancelFunc{}
 	if s.records, err = readRecords(s.recordFile()); err != nil {
 		return err
 	}
@@ -94,6 +101,7 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	}
 	wg.Go(func() { s.distort(ctx) })
 	wg.Wait()
+	s.slowly.Wait()
 	return s.wan.Close()
 }
 

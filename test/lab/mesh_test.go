@@ -46,6 +46,7 @@ func TestMesh(t *testing.T) {
 		{"no secret shows", func(t *testing.T) { noSecretShows(t, three) }},
 		{"an edit by hand is shown with its author, and mended", func(t *testing.T) { driftIsMended(t, three) }},
 		{"what breaks is named", func(t *testing.T) { faults(t, three) }},
+		{"every fault of the lab takes hold and ends", labFaults},
 		{"killed anywhere, run again, proved", func(t *testing.T) { killed(t, three) }},
 		{"uninstall leaves what was there before", func(t *testing.T) {
 			must(t, three, "uninstall", "-f", "-", "--yes")
