@@ -140,8 +140,8 @@ type Access struct {
 // Istio is an installation, in istioctl's own words: whatever istioctl can install, this can. What is set later
 // wins: the profile, then values and meshConfig, then set.
 type Istio struct {
-	// Version is Istio's release, "1.31" or "1.31.1", and must be of the minor release whose charts this program
-	// carries. It chooses the images where tag is not set. Default: the release of the embedded charts.
+	// Version is Istio's release, "1.31" or "1.31.1", and must be of the charts' minor release. It chooses the images
+	// where tag is not set, and of charts in a registry the release. Default: the charts' own release.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -166,6 +166,32 @@ type Istio struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][-a-zA-Z0-9._]*$')",message="an image tag is letters, digits, \"_\", \".\" and \"-\", and begins with none of the last two"
 	Tag string `json:"tag,omitempty"`
+	// Revision is the control plane's: it is in the names of istiod and its webhooks, and namespaces follow it by
+	// istio.io/rev. It becomes the default one too, as with the first istioctl install --revision of a cluster, so
+	// that istio-injection=enabled means it. Default: none, which Istio calls "default".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self == '' || !format.dns1123Label().validate(self).hasValue()",message="a revision is a DNS label, such as 1-31-1 or canary: lower-case letters, digits and \"-\""
+	Revision string `json:"revision,omitempty"`
+	// Charts are where Istio's charts and profiles come from: the manifests folder of a release, a release archive
+	// (.tar.gz), or a folder of charts in a registry (oci://HOST/PATH, which holds base, istiod, cni and ztunnel).
+	// Files are named from the document's folder. Default: those that this program carries.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.contains('://') || self.startsWith('oci://')",message="charts are a folder, a release archive (.tar.gz) or oci://HOST/PATH"
+	Charts string `json:"charts,omitempty"`
+	// ImagePullSecrets name Secrets in istio-system with which images are pulled from a private registry
+	// (global.imagePullSecrets). Verify copies them beside its workloads for as long as these run.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:MinLength=1
+	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
 	// Values are Helm values, passed through untouched.
 	//
 	// +optional
@@ -186,6 +212,50 @@ type Istio struct {
 
 // ClusterIstio is merged over the mesh's Istio: maps by key, everything else replaced; set is appended.
 type ClusterIstio struct {
+	// Version is Istio's release in this cluster, so that clusters can move to another one after the other.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^1[.][0-9]+([.][0-9]+)?$')",message="a release of Istio is written 1.31 or 1.31.1"
+	Version string `json:"version,omitempty"`
+	// Profile of this cluster.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=ambient;default;demo;empty;minimal;openshift;openshift-ambient;preview;remote;stable
+	Profile string `json:"profile,omitempty"`
+	// Hub that this cluster's images come from.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9][-a-zA-Z0-9._:/]*[a-zA-Z0-9]$') && !self.contains('://')",message="a hub is HOST/PATH, without a scheme and without a \"/\" at its end"
+	Hub string `json:"hub,omitempty"`
+	// Tag of this cluster's images. Default: this cluster's version, if it has one, then the mesh's tag.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_][-a-zA-Z0-9._]*$')",message="an image tag is letters, digits, \"_\", \".\" and \"-\", and begins with none of the last two"
+	Tag string `json:"tag,omitempty"`
+	// Revision of this cluster's control plane; "default" is none.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self == '' || !format.dns1123Label().validate(self).hasValue()",message="a revision is a DNS label, such as 1-31-1 or canary: lower-case letters, digits and \"-\""
+	Revision string `json:"revision,omitempty"`
+	// Charts of this cluster.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.contains('://') || self.startsWith('oci://')",message="charts are a folder, a release archive (.tar.gz) or oci://HOST/PATH"
+	Charts string `json:"charts,omitempty"`
+	// ImagePullSecrets of this cluster, instead of the mesh's.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:MinLength=1
+	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
 	// Values are Helm values for this cluster.
 	//
 	// +optional

@@ -17,7 +17,7 @@ import (
 
 func (j *judge) agree(doc v1alpha1.Mesh) {
 	j.name(doc.Name)
-	j.release(doc.Spec.Istio)
+	j.releases(doc.Spec)
 	j.contexts(doc.Spec.Clusters)
 	j.waves(doc.Spec)
 	j.owned(doc)
@@ -38,13 +38,23 @@ func (j *judge) name(name string) {
 	}
 }
 
-// release looks whether the embedded charts are those of the version.
-func (j *judge) release(i v1alpha1.Istio) {
-	if i.Version == "" || minor(i.Version) == minor(Release) {
-		return
+// releases looks whether the embedded charts are those of the version, where they are used. What other charts are of
+// is known when they are read.
+func (j *judge) releases(spec v1alpha1.MeshSpec) {
+	say := func(path, version string) {
+		if version != "" && minor(version) != minor(Release) {
+			j.say(path, fmt.Sprintf("Istio %s, and this program carries the charts of %s", version, minor(Release)),
+				fmt.Sprintf("write %s, name charts of %s in spec.istio.charts, or take the isthmus of Istio %s", Release, minor(version), minor(version)))
+		}
 	}
-	j.say("spec.istio.version", fmt.Sprintf("Istio %s, and this program carries the charts of %s", i.Version, minor(Release)),
-		fmt.Sprintf("write %s, or take the isthmus of Istio %s", Release, minor(i.Version)))
+	if spec.Istio.Charts == "" {
+		say("spec.istio.version", spec.Istio.Version)
+	}
+	for i, c := range spec.Clusters {
+		if spec.Istio.Charts == "" && c.Istio.Charts == "" {
+			say(item("spec.clusters", i)+".istio.version", c.Istio.Version)
+		}
+	}
 }
 
 // minor is "1.31" of "1.31.1".
@@ -149,16 +159,14 @@ var owns = []own{
 	{path: "values.global.tag", by: tag},
 	{path: "meshConfig.trustDomain", by: trustDomain},
 	{path: "values.meshConfig.trustDomain", by: trustDomain},
-	{path: "profile", by: func(d v1alpha1.Mesh, _ int) (string, string) { return "spec.istio.profile", d.Spec.Istio.Profile }},
-	{path: "revision", by: func(d v1alpha1.Mesh, _ int) (string, string) {
-		r, _ := at(object(d.Spec.Istio.Values), "revision").(string)
-		return "spec.istio.values.revision", r
-	}},
+	{path: "profile", by: profile},
+	{path: "revision", by: revision},
+	{path: "values.revision", by: revision},
 	{path: "namespace", must: istioNamespace, because: inIstioSystem},
 	{path: "values.global.istioNamespace", must: istioNamespace, because: inIstioSystem},
 	{path: "meshConfig.rootNamespace", must: istioNamespace, because: inIstioSystem},
 	{path: "values.meshConfig.rootNamespace", must: istioNamespace, because: inIstioSystem},
-	{path: "installPackagePath", because: "Isthmus installs from the charts that it carries"},
+	{path: "installPackagePath", because: "spec.istio.charts says where the charts are"},
 }
 
 const (
@@ -170,11 +178,31 @@ func trustDomain(d v1alpha1.Mesh, _ int) (field, value string) {
 	return "spec.trust.domain", d.Spec.Trust.Domain
 }
 
-func hub(d v1alpha1.Mesh, _ int) (field, value string) {
-	return "spec.istio.hub", cmp.Or(d.Spec.Istio.Hub, DefaultHub)
+// ownOr is the field of a cluster where that is set, else the mesh's, and the value of it.
+func ownOr(i int, field, own, all, otherwise string) (path, value string) {
+	if own != "" {
+		return item("spec.clusters", i) + ".istio." + field, own
+	}
+	return "spec.istio." + field, cmp.Or(all, otherwise)
 }
 
-func tag(d v1alpha1.Mesh, _ int) (field, value string) { return "spec.istio.tag", tagOf(d.Spec.Istio) }
+func hub(d v1alpha1.Mesh, i int) (field, value string) {
+	return ownOr(i, "hub", d.Spec.Clusters[i].Istio.Hub, d.Spec.Istio.Hub, DefaultHub)
+}
+
+func tag(d v1alpha1.Mesh, i int) (field, value string) {
+	field, _ = ownOr(i, "tag", d.Spec.Clusters[i].Istio.Tag, "", "")
+	return field, istioOf(d.Spec.Istio, d.Spec.Clusters[i].Istio, "").Tag
+}
+
+func profile(d v1alpha1.Mesh, i int) (field, value string) {
+	return ownOr(i, "profile", d.Spec.Clusters[i].Istio.Profile, d.Spec.Istio.Profile, "")
+}
+
+func revision(d v1alpha1.Mesh, i int) (field, value string) {
+	field, _ = ownOr(i, "revision", d.Spec.Clusters[i].Istio.Revision, "", "")
+	return field, cmp.Or(revisionOf(d.Spec.Istio, d.Spec.Clusters[i].Istio), defaultRevision)
+}
 
 // owned looks for values, mesh configuration and set entries that contradict the rest of the document.
 func (j *judge) owned(doc v1alpha1.Mesh) {

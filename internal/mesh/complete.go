@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,9 +25,7 @@ const (
 //
 //	cluster context     the cluster's name
 //	cluster network     the cluster's name: a network of its own
-//	istio version       Release
-//	istio hub           DefaultHub
-//	istio tag           the version, or Release where it names none of the patches ("1.31")
+//	istio               see istioOf
 func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	spec := doc.Spec
 	m := Mesh{
@@ -38,16 +35,8 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		Waves:    spec.Rollout.Waves,
 		Verify:   spec.Verify,
 		Source:   source,
-		Istio: Istio{
-			Version:    cmp.Or(spec.Istio.Version, Release),
-			Profile:    spec.Istio.Profile,
-			Hub:        cmp.Or(spec.Istio.Hub, DefaultHub),
-			Tag:        tagOf(spec.Istio),
-			Values:     object(spec.Istio.Values),
-			MeshConfig: object(spec.Istio.MeshConfig),
-			Set:        spec.Istio.Set,
-		},
-		Trust: Trust{Domain: spec.Trust.Domain},
+		Istio:    istioOf(spec.Istio, v1alpha1.ClusterIstio{}, source),
+		Trust:    Trust{Domain: spec.Trust.Domain},
 	}
 	for _, d := range []struct {
 		into *time.Duration
@@ -69,18 +58,10 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 			Kubeconfig: beside(source, c.Access.Kubeconfig),
 			Network:    cmp.Or(c.Network, c.Name),
 			Server:     c.Server,
-			Istio:      m.Istio.with(c.Istio),
+			Istio:      istioOf(spec.Istio, c.Istio, source),
 		})
 	}
 	return m, nil
-}
-
-// with is the mesh's Istio with a cluster's own laid over it. Set is appended: what is set later wins.
-func (i Istio) with(own v1alpha1.ClusterIstio) Istio {
-	i.Values = Merge(i.Values, object(own.Values))
-	i.MeshConfig = Merge(i.MeshConfig, object(own.MeshConfig))
-	i.Set = append(append([]string(nil), i.Set...), own.Set...)
-	return i
 }
 
 // Merge lays one set of values over another: maps by key, everything else replaced; null replaces too, which is how
@@ -103,17 +84,6 @@ func Merge(base, over map[string]any) map[string]any {
 		out[k] = clone(v)
 	}
 	return out
-}
-
-// tagOf is the image tag of a document.
-func tagOf(i v1alpha1.Istio) string {
-	switch {
-	case i.Tag != "":
-		return i.Tag
-	case strings.Count(i.Version, ".") == 2:
-		return i.Version
-	}
-	return Release
 }
 
 // beside is a file as seen from the folder of the document that names it.

@@ -45,8 +45,26 @@ type Cluster struct {
 // as int64, and nil where the document has none. Set is what istioctl install --set would take, over the values.
 type Istio struct {
 	Version, Profile, Hub, Tag string
-	Values, MeshConfig         map[string]any
-	Set                        []string
+	// Revision is "" for the one that Istio calls "default".
+	Revision string
+	// Charts are the embedded ones where their zero value is here.
+	Charts Charts
+	// ImagePullSecrets name Secrets of istio-system.
+	ImagePullSecrets   []string
+	Values, MeshConfig map[string]any
+	Set                []string
+}
+
+// Charts say where an Istio's charts and profiles come from. The zero value is those that the program carries. Other
+// ones are read by a step of its own (package charts), which fills in Dir and Release; until then Version and Tag of
+// the Istio are empty where the document leaves them to the charts.
+type Charts struct {
+	// From is a folder, a release archive or an oci:// reference.
+	From string
+	// Dir is a folder in the layout of a release's manifests.
+	Dir string
+	// Release is what they are of, "1.31.1"; "1.31" where they do not say the patch.
+	Release string
 }
 
 // Value is what the values say at a path of keys: "pilot", "resources". nil where they say nothing.

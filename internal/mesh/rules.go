@@ -79,6 +79,9 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 		have := enumOf(j.law, path)
 		return seen + " is none of its values", didYouMean(fmt.Sprint(v), have)
 	case field.ErrorTypeDuplicate:
+		if _, isMap := v.(map[string]any); !isMap {
+			return seen + " is there twice", "take one out"
+		}
 		name := fmt.Sprint(at(v, "name"))
 		return fmt.Sprintf("two clusters are called %q; the first is in line %d", name, j.firstNamed(name)), "names are unique in a mesh"
 	case field.ErrorTypeTooLong:
@@ -130,6 +133,9 @@ var words = map[string]struct {
 			domain, _, _ := strings.Cut(strings.TrimPrefix(v, "spiffe://"), "/")
 			return "try " + strings.ToLower(domain)
 		},
+	},
+	`a revision is a DNS label, such as 1-31-1 or canary: lower-case letters, digits and "-"`: {
+		hint: func(v string) string { return tryName(v, 48) },
 	},
 	"an intermediate cannot be valid for longer than the root that signs it": {
 		hint: func(string) string { return "shorten it, or lengthen spec.trust.root.selfSigned.ttl" },

@@ -17,8 +17,8 @@ import (
 //	spec.trust.domain=shop.example         any field of the document
 //	spec.clusters[0].network=vpc-1         an item by number; the number of items, or -1, adds one
 //	spec.clusters[name:west].network=vpc-1 an item by one of its fields
-//	profile=demo                           istioctl's own paths: profile, hub, tag, values, meshConfig are under
-//	values.pilot.env.PILOT_X=true          spec.istio; revision is values.revision, components go to spec.istio.set
+//	profile=demo                           istioctl's own paths: profile, hub, tag, revision, values, meshConfig are
+//	values.pilot.env.PILOT_X=true          under spec.istio; components go to spec.istio.set
 //
 // A dot within a key is written "\.". The value has the type that the document's schema gives the field; where that
 // leaves it open, whole numbers, numbers and booleans are what they look like and all else is a text. Quotes around
@@ -126,8 +126,6 @@ func (j *judge) abbreviated(at spot, steps []step, flag string) ([]step, bool) {
 	case isIstio:
 		j.sameInSet(flag)
 		return under("spec", "istio"), true
-	case first == "revision":
-		return under("spec", "istio", "values"), true
 	case slices.Contains(operator, first):
 		j.set(at, append(under("spec", "istio", "set")[:3], step{list: true, index: -1}), flag)
 		return nil, false
