@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,18 +80,10 @@ func configRules(m mesh.Mesh) []any {
 
 // meshConfig is the ConfigMap of a cluster's mesh configuration: that of its revision, if it has one.
 func meshConfig(c mesh.Cluster) string {
-	revision, _ := c.Istio.Values["revision"].(string)
-	for _, set := range c.Istio.Set {
-		for _, path := range []string{"revision=", "values.revision="} {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(set), path); ok {
-				revision = v
-			}
-		}
-	}
-	if revision == "" || revision == "default" {
+	if c.Istio.Revision == "" {
 		return "istio"
 	}
-	return "istio-" + revision
+	return "istio-" + c.Istio.Revision
 }
 
 func rule(group string, resources ...string) any {

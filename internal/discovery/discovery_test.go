@@ -54,7 +54,7 @@ func TestObjects(t *testing.T) {
 // promise, and docs/design says so.
 func TestReaderMayReadThis(t *testing.T) {
 	m := mesh3()
-	m.Clusters[1].Istio.Set = []string{"values.revision=canary"}
+	m.Clusters[1].Istio.Revision = "canary"
 	got := map[string][]any{}
 	for _, body := range reader(m) {
 		if rules, ok := body.Object["rules"].([]any); ok {

@@ -1,21 +1,21 @@
 // Package istio computes the objects of an Istio installation: values in, objects out, and no client in sight.
 //
-// The charts and profiles are those that istio.io/istio embeds, rendered by the library that istioctl itself
-// renders with, so that what istioctl can install, this can. The same document gives the same objects, in the
+// The charts and profiles are those that istio.io/istio embeds, or those of another folder that package charts has
+// read, rendered by the library that istioctl itself renders with, so that what istioctl can install, this can. The same document gives the same objects, in the
 // same order. Rendered objects are changed in these ways only, each of which a test pins:
 //
 //   - Fields that somebody else keeps are not owned: the failurePolicy of Istio's validating webhooks, which the
 //     charts set to Ignore and istiod turns to Fail; spec.replicas of a Deployment that a HorizontalPodAutoscaler
 //     scales; entries that are null. (The charts leave out the webhooks' caBundle, which istiod fills in.)
-//   - The webhook that validates objects of no revision is there from the start. istioctl install makes it
-//     afterwards, out of a chart of its own.
+//   - The webhook that validates objects of no revision is there from the start, and with a revision its tag
+//     "default", which makes it the one that istio-injection=enabled means. istioctl install makes both afterwards.
 //   - The east-west gateway may not read Secrets. The chart grants every gateway that in its namespace, which
 //     here is istio-system with the key of the intermediate and the remote secrets. This gateway passes mutual
 //     TLS through and needs no certificate of its own.
 //   - Everything bears the labels of package label.
 //
 // Nothing is set beside what the document says, but what makes a mesh of several clusters: global.meshID,
-// global.multiCluster.clusterName, global.network and meshConfig.trustDomain.
+// global.multiCluster.clusterName, global.network and meshConfig.trustDomain; and with a revision its tag.
 package istio
 
 import (
@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -103,20 +102,4 @@ var partOrder = []object.Part{object.PartFoundation, object.PartControlPlane, ob
 
 func byPart(a, b object.Object) int {
 	return cmp.Or(cmp.Compare(slices.Index(partOrder, a.Part), slices.Index(partOrder, b.Part)), a.Ref().Compare(b.Ref()))
-}
-
-// check refuses a version whose charts are not here, since other charts than its own would install something that
-// nobody has tested; and flags that are none, which the library takes for an empty value.
-func check(c mesh.Cluster) error {
-	for _, set := range c.Istio.Set {
-		if !strings.Contains(set, "=") {
-			return fmt.Errorf("cluster %s: spec.istio.set: %q is not path=value", c.Name, set)
-		}
-	}
-	asked := strings.TrimPrefix(c.Istio.Version, "v")
-	if asked == "" || asked == chartsVersion || strings.HasPrefix(asked, chartsVersion+".") || strings.HasPrefix(asked, chartsVersion+"-") {
-		return nil
-	}
-	return fmt.Errorf("cluster %s: spec.istio.version is %s, and this isthmus carries the charts of Istio %s: set it to %s.x, or take the isthmus that was made for Istio %s",
-		c.Name, c.Istio.Version, chartsVersion, chartsVersion, c.Istio.Version)
 }

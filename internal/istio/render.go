@@ -28,7 +28,7 @@ func controlPlane(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
 	if err := agree(m, c, merged); err != nil {
 		return nil, err
 	}
-	validator, err := defaultValidator(c.Name, bodies, merged)
+	validator, err := defaultValidator(c, bodies, merged)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,7 @@ func operator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 	if c.Istio.Profile != "" {
 		spec["profile"] = c.Istio.Profile
 	}
+	sourced(c, spec)
 	return map[string]any{"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec}
 }
 
@@ -155,28 +156,29 @@ func agree(m mesh.Mesh, c mesh.Cluster, merged values.Map) error {
 }
 
 // defaultValidator is the webhook that validates Istio objects which name no revision, that is nearly all. It is
-// in no profile: istioctl install makes it afterwards, from a chart of its own, for the default revision (see
-// WebhooksToDeploy in istio.io/istio/operator/pkg/webhook). Helm users get it from the base chart.
-func defaultValidator(cluster string, bodies []*unstructured.Unstructured, merged values.Map) ([]*unstructured.Unstructured, error) {
+// in no profile: istioctl install makes it afterwards, from a chart of its own, for the default revision and for the
+// first one of a cluster, which becomes the default (see WebhooksToDeploy in istio.io/istio/operator/pkg/webhook).
+// Helm users get it from the base chart.
+func defaultValidator(c mesh.Cluster, bodies []*unstructured.Unstructured, merged values.Map) ([]*unstructured.Unstructured, error) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(bodies, func(b *unstructured.Unstructured) bool {
 			return b.GetKind() == "ValidatingWebhookConfiguration" && b.GetName() == name
 		})
 	}
-	if merged.GetPathString("spec.values.revision") != "" || merged.GetPathBool("spec.values.global.operatorManageWebhooks") ||
-		!has("istio-validator-"+Namespace) || has(validatorName) {
+	own := suffixed("istio-validator", c.Istio.Revision) + "-" + Namespace
+	if merged.GetPathBool("spec.values.global.operatorManageWebhooks") || !has(own) || has(validatorName) {
 		return nil, nil
 	}
 	rendered, _, err := helm.Render("istio", Namespace, "default", merged, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: render Istio's default validator: %w", cluster, err)
+		return nil, fmt.Errorf("cluster %s: render Istio's default validator: %w", c.Name, err)
 	}
 	for _, x := range rendered {
 		if x.GetKind() == "ValidatingWebhookConfiguration" && x.GetName() == validatorName {
 			return []*unstructured.Unstructured{x.Unstructured}, nil
 		}
 	}
-	return nil, fmt.Errorf("cluster %s: render Istio's default validator: the chart holds none", cluster)
+	return nil, fmt.Errorf("cluster %s: render Istio's default validator: the chart holds none", c.Name)
 }
 
 const validatorName = "istiod-default-validator"

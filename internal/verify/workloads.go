@@ -108,18 +108,9 @@ func Workloads(m mesh.Mesh) object.Objects {
 	return objects
 }
 
-// revision is the control plane revision that a cluster's values ask for; "" is the default one.
-func revision(c mesh.Cluster) string {
-	r, _ := c.Istio.Values["revision"].(string)
-	if r == "default" {
-		return ""
-	}
-	return r
-}
-
 func namespace(m mesh.Mesh, c mesh.Cluster) *corev1.Namespace {
 	labels := map[string]string{"istio-injection": "enabled"}
-	if r := revision(c); r != "" {
+	if r := c.Istio.Revision; r != "" {
 		labels = map[string]string{"istio.io/rev": r}
 	}
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Verify.Namespace, Labels: labels}}

@@ -127,12 +127,11 @@ func TestNamespaceAsksTheRightControlPlaneForInjection(t *testing.T) {
 		want             map[string]string
 	}{
 		{"no revision", "", map[string]string{"istio-injection": "enabled"}},
-		{"the default one by name", "default", map[string]string{"istio-injection": "enabled"}},
 		{"a revision", "1-31", map[string]string{"istio.io/rev": "1-31"}},
 	}
 	for _, c := range cases {
 		m := twoClusters()
-		m.Clusters[0].Istio.Values = map[string]any{"revision": c.revision}
+		m.Clusters[0].Istio.Revision = c.revision
 		got := find(t, Workloads(m)["east"], "Namespace", "isthmus-verify").GetLabels()
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.reason, diff)
