@@ -26,7 +26,7 @@ them finds an error. Run it again at any time, after an interruption too: it goe
 is to be done it writes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			eng, err := e.engine()
+			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}

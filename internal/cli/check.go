@@ -29,7 +29,7 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 			if _, err := e.format(screen.JSON, screen.YAML, screen.JUnit); err != nil {
 				return err
 			}
-			eng, err := e.engine()
+			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}

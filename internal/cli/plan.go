@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -22,6 +23,15 @@ func (e *env) engine() (engine.Engine, error) {
 	return engine.Engine{Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader}, nil
 }
 
+// charted is engine for what computes wanted objects: with the charts that the document names.
+func (e *env) charted(ctx context.Context) (engine.Engine, error) {
+	eng, err := e.engine()
+	if err != nil {
+		return engine.Engine{}, err
+	}
+	return eng.LoadCharts(ctx)
+}
+
 func newPlan(e *env) *cobra.Command {
 	var show string
 	var detailed bool
@@ -36,7 +46,7 @@ An object that somebody changed by hand is shown with who did it and when.`,
 			if show != "" && show != "all" {
 				return usagef("--show takes only: all")
 			}
-			eng, err := e.engine()
+			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}

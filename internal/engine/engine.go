@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/charts"
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/discovery"
 	"isthmus.dev/isthmus/internal/facts"
@@ -31,6 +32,16 @@ type Engine struct {
 	Rand io.Reader
 	// Deadline is how long one cluster may take to answer; zero is facts' default.
 	Deadline time.Duration
+	// Charts reads charts that are not embedded; its zero value will do.
+	Charts charts.Reader
+}
+
+// LoadCharts returns an engine whose mesh has all charts to render from. It is needed before Want and what builds on
+// it; with the embedded charts it reads nothing.
+func (e Engine) LoadCharts(ctx context.Context) (Engine, error) {
+	m, err := e.Charts.Load(ctx, e.Mesh)
+	e.Mesh = m
+	return e, err
 }
 
 // A Prospect is a plan and what it was made from.

@@ -92,7 +92,7 @@ func (g *gatherer) readLive(ctx context.Context, ref object.Ref, version string)
 	if ref.Kind == "Secret" && ref.Group == "" {
 		var s corev1.Secret
 		if runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &s) == nil {
-			g.out.Secrets[ref.Namespace+"/"+ref.Name] = reduce(s)
+			g.out.Secrets[ref.Namespace+"/"+ref.Name] = Reduce(s)
 		}
 		hide(u)
 	}

@@ -29,7 +29,7 @@ func (g *gatherer) remoteSecrets(ctx context.Context) error {
 		return g.tolerate(err, list("secrets", ""))
 	}
 	for _, s := range got.Items {
-		g.keep(reduce(s))
+		g.keep(Reduce(s))
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (g *gatherer) secret(ctx context.Context, namespace, name string) error {
 	if err != nil {
 		return g.tolerate(err, Right{Verb: "get", Resource: "secrets", Namespace: namespace})
 	}
-	g.keep(reduce(*s))
+	g.keep(Reduce(*s))
 	return nil
 }
 
@@ -67,8 +67,8 @@ func (g *gatherer) keep(s *Secret) {
 	g.out.Secrets[s.Namespace+"/"+s.Name] = s
 }
 
-// reduce leaves of a Secret what the world may know.
-func reduce(s corev1.Secret) *Secret {
+// Reduce leaves of a Secret what the world may know: certificates, addresses and dates, and no private byte.
+func Reduce(s corev1.Secret) *Secret {
 	out := &Secret{
 		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: withoutCopies(s.Annotations),
 		Keys: slices.Sorted(maps.Keys(s.Data)), Certificates: map[string][]Certificate{}, Kubeconfigs: map[string]Kubeconfig{},
