@@ -16,6 +16,7 @@ import (
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
+	"isthmus.dev/isthmus/internal/seal"
 	"isthmus.dev/isthmus/internal/verify"
 )
 
@@ -104,7 +105,8 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) 
 // prover puts a proof together over real clusters.
 func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags, report func(verify.Step)) *verify.Prover {
 	namespace, inventory := eng.Mesh.Verify.Namespace, facts.InventoryName(verify.ProbeSet(eng.Mesh))
-	applier := &apply.Applier{Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true}
+	applier := &apply.Applier{Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true,
+		Sealers: seal.Sealers(eng.Mesh, conns, eng.Now, eng.Rand)}
 	sites := map[string]verify.Site{}
 	for name, conn := range conns {
 		sites[name] = verify.ClusterSite{

@@ -39,7 +39,7 @@ func Gather(ctx context.Context, m mesh.Mesh, want object.Objects, dial cluster.
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, deadline)
 			defer cancel()
-			g := gatherer{owner: m.Name, now: now, want: want[c.Name], rights: Rights(m, want, c.Name)}
+			g := gatherer{owner: m.Name, now: now, want: want[c.Name], rights: Rights(m, want, c.Name), pull: c.Istio.ImagePullSecrets}
 			out := g.gather(ctx, c.Name, func() (*cluster.Conn, error) { return dial(c) })
 			mu.Lock()
 			defer mu.Unlock()
@@ -67,6 +67,7 @@ type gatherer struct {
 	now    func() time.Time
 	want   []object.Object
 	rights []Right
+	pull   []string // names of image pull secrets in Istio's namespace
 	conn   *cluster.Conn
 	out    *Cluster
 	mu     sync.Mutex

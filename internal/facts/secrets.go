@@ -38,6 +38,11 @@ func (g *gatherer) wellKnownSecrets(ctx context.Context) error {
 	if err := g.secret(ctx, object.SystemNamespace, "isthmus-root"); err != nil {
 		return err
 	}
+	for _, name := range g.pull {
+		if err := g.secret(ctx, object.IstioNamespace, name); err != nil {
+			return err
+		}
+	}
 	return g.secretsOf(ctx, object.IstioNamespace)
 }
 

@@ -79,6 +79,7 @@ const (
 	SealRoot         SealKind = "root"          // the mesh's self-signed root, made once
 	SealIntermediate SealKind = "intermediate"  // a cluster's intermediate, signed by the root
 	SealRemoteSecret SealKind = "remote-secret" // a kubeconfig for another cluster, with a token that ends
+	SealPullSecret   SealKind = "pull-secret"   // a copy of the Secret of the same name in istio-system
 )
 
 // Sealed marks an object whose secret content is made only when it is applied, so that no plan can hold it.

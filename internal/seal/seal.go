@@ -30,6 +30,7 @@ func Sealers(m mesh.Mesh, conns map[string]*cluster.Conn, now func() time.Time, 
 		object.SealRoot:         s.root,
 		object.SealIntermediate: s.intermediate,
 		object.SealRemoteSecret: s.remoteSecret,
+		object.SealPullSecret:   s.pullSecret,
 	}
 }
 
@@ -74,6 +75,21 @@ func (s sealer) intermediate(ctx context.Context, _ string, o object.Object) (*u
 		return nil, err
 	}
 	return withData(o.Body, nil, data), nil
+}
+
+// pullSecret copies the Secret of the same name from Istio's namespace in the same cluster.
+func (s sealer) pullSecret(ctx context.Context, cluster string, o object.Object) (*unstructured.Unstructured, error) {
+	conn := s.conns[cluster]
+	if conn == nil {
+		return nil, fmt.Errorf("no connection to cluster %s", cluster)
+	}
+	from, err := conn.Kube.CoreV1().Secrets(trust.Namespace).Get(ctx, o.Body.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: read the image pull secret to copy: %w", cluster, err)
+	}
+	out := withData(o.Body, nil, from.Data)
+	out.Object["type"] = string(from.Type)
+	return out, nil
 }
 
 func (s sealer) rootData(ctx context.Context, home string) (map[string][]byte, error) {

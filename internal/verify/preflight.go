@@ -164,6 +164,12 @@ var istioChecks = []Check{
 		Why:      "Without Istio's CNI plugin an init container with NET_ADMIN redirects each pod's traffic. The levels baseline and restricted refuse it, and so every pod of the namespace.",
 		Fix:      "Install the CNI plugin: spec.istio.set: [components.cni.enabled=true].",
 	},
+	{
+		ID: "CHK050", Severity: Error, Needs: answered(idRights), Run: pullSecretsAreThere,
+		Question: "Are the image pull secrets there, in istio-system?",
+		Why:      "Kubernetes starts pods whose pull secret is missing, asks the registry as nobody, and tries for ever. The mesh would be left half made.",
+		Fix:      "Make the Secret before apply: kubectl create namespace istio-system, then kubectl -n istio-system create secret docker-registry NAME. Namespaces with injected pods need it too: Kubernetes looks for it beside the pod.",
+	},
 }
 
 var networkChecks = []Check{

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
@@ -240,6 +242,29 @@ func namespacesStay(in Input) []Finding {
 					Do:   "wait until it is gone; if it stays, its conditions name what holds it: " + kubectl(m.Cluster, "get namespace "+ns.Name+" -o yaml"),
 				})
 			}
+		}
+	}
+	return out
+}
+
+func pullSecretsAreThere(in Input) []Finding {
+	var out []Finding
+	for _, m := range in.Members() {
+		for _, name := range m.Istio.ImagePullSecrets {
+			s, seen := m.Facts.Secrets[istioNamespace+"/"+name], ""
+			switch {
+			case s == nil:
+				seen = "is not there, and images are to be pulled with it"
+			case !slices.Contains(s.Keys, corev1.DockerConfigJsonKey) && !slices.Contains(s.Keys, corev1.DockerConfigKey):
+				seen = "holds no registry's credentials (" + corev1.DockerConfigJsonKey + ")"
+			default:
+				continue
+			}
+			out = append(out, Finding{
+				Cluster: m.Name, Object: "Secret " + istioNamespace + "/" + name,
+				Seen: fmt.Sprintf("Secret %s/%s %s", istioNamespace, name, seen),
+				Do:   kubectl(m.Cluster, "-n "+istioNamespace+" create secret docker-registry "+name+" --docker-server HOST --docker-username USER --docker-password PASSWORD"),
+			})
 		}
 	}
 	return out

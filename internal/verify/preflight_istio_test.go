@@ -109,6 +109,23 @@ var istioCases = []checkCase{
 			west(in).Webhooks = append(west(in).Webhooks, facts.Webhook{Name: "istio-revision-tag-prod", Revision: "default"})
 		},
 	},
+	{
+		id: "CHK050", reason: "a pull secret that nobody made", change: func(in *Input) { in.Mesh.Clusters[1].Istio.ImagePullSecrets = []string{"registry"} },
+		want: []string{"error west: Secret istio-system/registry is not there, and images are to be pulled with it"},
+	},
+	{
+		id: "CHK050", reason: "a Secret of another kind", change: func(in *Input) {
+			in.Mesh.Clusters[1].Istio.ImagePullSecrets = []string{"registry"}
+			west(in).Secrets["istio-system/registry"] = &facts.Secret{Keys: []string{"password"}}
+		},
+		want: []string{"error west: Secret istio-system/registry holds no registry's credentials (.dockerconfigjson)"},
+	},
+	{
+		id: "CHK050", reason: "there", change: func(in *Input) {
+			in.Mesh.Clusters[1].Istio.ImagePullSecrets = []string{"registry"}
+			west(in).Secrets["istio-system/registry"] = &facts.Secret{Keys: []string{".dockerconfigjson"}}
+		},
+	},
 	{id: "CHK022", reason: "somebody else's namespace goes", change: func(in *Input) { west(in).Namespaces[0].Terminating = true }},
 	{
 		id: "CHK022", reason: "the namespace of Istio goes", change: func(in *Input) {

@@ -95,6 +95,13 @@ func Workloads(m mesh.Mesh) object.Objects {
 		}
 		core, apps := corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion
 		add(namespace(m, c), core.WithKind("Namespace"), "holds what verify brings")
+		for _, name := range c.Istio.ImagePullSecrets {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: m.Verify.Namespace}}
+			objects.Add(c.Name, object.Object{
+				Part: object.PartProbes, Reason: "a copy of " + istioNamespace + "/" + name + ", to pull images with",
+				Body: body(secret, core.WithKind("Secret")), Sealed: &object.Sealed{Kind: object.SealPullSecret},
+			})
+		}
 		for _, r := range Roles {
 			add(serviceAccount(m, r), core.WithKind("ServiceAccount"), fmt.Sprintf("the identity of verify's %s", r))
 		}
@@ -181,6 +188,10 @@ func podSpec(m mesh.Mesh, c mesh.Cluster, r Role) corev1.PodSpec {
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 	}
+	var pull []corev1.LocalObjectReference
+	for _, name := range c.Istio.ImagePullSecrets {
+		pull = append(pull, corev1.LocalObjectReference{Name: name})
+	}
 	for _, p := range servicePorts {
 		container.Ports = append(container.Ports, corev1.ContainerPort{
 			Name: p.name, ContainerPort: p.pods, Protocol: corev1.ProtocolTCP,
@@ -188,7 +199,7 @@ func podSpec(m mesh.Mesh, c mesh.Cluster, r Role) corev1.PodSpec {
 	}
 	return corev1.PodSpec{
 		ServiceAccountName: string(r), AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
-		TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{container},
+		TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{container}, ImagePullSecrets: pull,
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},

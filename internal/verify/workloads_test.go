@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,5 +170,28 @@ func TestTheSetsNameIsALabelOfNoMesh(t *testing.T) {
 	}
 	if ProbeSet(long) == ProbeSet(other) {
 		t.Error("two meshes share a set: one would take away the other's workloads")
+	}
+}
+
+func TestWorkloadsPullAsIstioDoes(t *testing.T) {
+	m := twoClusters()
+	m.Clusters[0].Istio.ImagePullSecrets = []string{"registry"}
+	want := Workloads(m)
+	i := slices.IndexFunc(want["east"], func(o object.Object) bool { return o.Body.GetKind() == "Secret" })
+	if i < 0 {
+		t.Fatal("no copy of the pull secret")
+	}
+	if s := want["east"][i]; s.Sealed == nil || s.Sealed.Kind != object.SealPullSecret || s.Body.Object["data"] != nil || s.Body.GetNamespace() != m.Verify.Namespace {
+		t.Errorf("the copy is %v, sealed %v", s.Body.Object, s.Sealed)
+	}
+	for _, r := range Roles {
+		pods := find(t, want["east"], "Deployment", string(r))
+		names, _, _ := unstructured.NestedSlice(pods.Object, "spec", "template", "spec", "imagePullSecrets")
+		if diff := cmp.Diff([]any{map[string]any{"name": "registry"}}, names); diff != "" {
+			t.Errorf("%s, -want +got\n%s", r, diff)
+		}
+	}
+	if slices.ContainsFunc(want["west"], func(o object.Object) bool { return o.Sealed != nil }) {
+		t.Error("west has no pull secret, and gets a copy")
 	}
 }
