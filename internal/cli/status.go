@@ -51,7 +51,10 @@ answers. For scripts: isthmus status -o json has "healthy"; isthmus check and is
 }
 
 func statusPage(p *screen.Page, r status.Report) {
-	head := []string{p.Bold(r.Mesh), clusters(len(r.Clusters)), "Istio " + r.Istio}
+	head := []string{p.Bold(r.Mesh), clusters(len(r.Clusters))}
+	if r.Istio != "" { // charts of one's own say it themselves, and nobody has read them here
+		head = append(head, "Istio "+r.Istio)
+	}
 	if r.Root != nil {
 		head = append(head, "root "+until(r.Root.NotAfter, r.Taken))
 	}

@@ -1,0 +1,52 @@
+package engine_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/mesh"
+)
+
+// TestExamples loads and renders every example, and lists its images, without any cluster.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../examples/*/mesh.yaml")
+	if err != nil || len(files) < 7 {
+		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	images := map[string][]engine.Image{}
+	for _, file := range files {
+		m, err := mesh.LoadFile(file, nil)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		eng := engine.Engine{Mesh: m, Dial: nobody(t), Now: time.Now}
+		clusters, err := eng.Render()
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		for _, c := range clusters {
+			if len(c.Items) < 30 {
+				t.Errorf("%s: cluster %s has %d objects", file, c.Name, len(c.Items))
+			}
+		}
+		if images[filepath.Base(filepath.Dir(file))], err = eng.Images(); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	hubs := map[string]bool{}
+	for _, i := range images["air-gap"] {
+		hub, _, _ := strings.Cut(i.Image, "/")
+		hubs[hub] = true
+		if hub != "registry.example.com" && hub != "mirror.west.example.com" {
+			t.Errorf("behind the air gap something asks for %s (%v)", i.Image, i.For)
+		}
+	}
+	if len(hubs) != 2 {
+		t.Errorf("images of the air gap come from %v", hubs)
+	}
+}
