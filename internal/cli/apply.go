@@ -19,25 +19,37 @@ import (
 func newApply(e *env) *cobra.Command {
 	var skipUnreachable, skipChecks bool
 	c := &cobra.Command{
-		Use:   "apply",
+		Use:   "apply [PLAN]",
 		Short: "Make it so; safe to run again, safe to interrupt",
 		Long: `Apply does what plan shows: no more, no less. It asks the preflight questions first and writes nothing if one of
 them finds an error. Run it again at any time, after an interruption too: it goes on where it was, and when nothing
-is to be done it writes nothing.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+is to be done it writes nothing.
+
+With a file that isthmus plan --out made it does that very plan. It reads the clusters again first, and refuses when
+the plan would now do something else, naming what moved; what does not matter for the plan does not matter. After an
+interruption the same command does what is left of the plan.`,
+		Args: atMostOneFile,
+		RunE: func(c *cobra.Command, args []string) error {
 			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}
-			prospect, err := e.prospect(c.Context(), eng.Plan)
+			make, again := eng.Plan, "isthmus apply"
+			if len(args) == 1 {
+				saved, err := readPlan(args[0])
+				if err != nil {
+					return err
+				}
+				make, again = resume(eng, args[0], saved), "isthmus apply "+args[0]
+			}
+			prospect, err := e.prospect(c.Context(), make)
 			if err != nil {
 				return err
 			}
 			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
 				return err
 			}
-			return e.apply(c.Context(), eng, prospect, "isthmus verify", "isthmus apply")
+			return e.apply(c.Context(), eng, prospect, "isthmus verify", again)
 		},
 	}
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")

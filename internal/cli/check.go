@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -10,12 +11,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
 )
 
 func newCheck(e *env) *cobra.Command {
-	return &cobra.Command{
+	var from string
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "Are these clusters fit to be joined? What is in the way, and what to do",
 		Long: `Check reads every cluster and asks what would stand in the way of one mesh: it writes nothing.
@@ -37,12 +42,10 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 			if err != nil {
 				return err
 			}
-			wait, began := screen.NewProgress(e.Streams), eng.Now()
-			wait.Set("check", "reading "+clusters(len(eng.Mesh.Clusters)))
-			now := eng.Facts(c.Context(), want)
-			wait.Close()
-			if err := c.Context().Err(); err != nil {
-				return fmt.Errorf("stopped; nothing was changed. Again: isthmus check: %w", err)
+			began := eng.Now()
+			now, err := e.facts(c.Context(), eng, from, want)
+			if err != nil {
+				return err
 			}
 			report := verify.Preflighted(verify.Input{Mesh: eng.Mesh, Now: now}, eng.Now().Sub(began))
 			if err := e.showCheck(report); err != nil {
@@ -54,6 +57,23 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&from, "from", "", "judge recorded facts (isthmus facts), with no cluster; - is standard input")
+	return c
+}
+
+// facts are those of a file, or of the clusters as they are now.
+func (e *env) facts(ctx context.Context, eng engine.Engine, from string, want object.Objects) (facts.Snapshot, error) {
+	if from != "" {
+		return e.recorded(from, eng.Mesh)
+	}
+	wait := screen.NewProgress(e.Streams)
+	wait.Set("check", "reading "+clusters(len(eng.Mesh.Clusters)))
+	now := eng.Facts(ctx, want)
+	wait.Close()
+	if err := ctx.Err(); err != nil {
+		return facts.Snapshot{}, fmt.Errorf("stopped; nothing was changed: %w", err)
+	}
+	return now, nil
 }
 
 func (e *env) showCheck(r verify.Report) error {

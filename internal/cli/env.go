@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -57,6 +60,37 @@ func (e *env) show(v any, human func(*screen.Page)) error {
 		return nil
 	}
 	return screen.Machine(e.Out, f, v)
+}
+
+// outFile lets -o name a file too, as people expect of a plan: what is no format and looks like a file's name.
+func (e *env) outFile(out *string) error {
+	switch {
+	case e.output == "" || slices.Contains([]screen.Format{screen.JSON, screen.YAML, screen.JUnit}, screen.Format(e.output)):
+		return nil
+	case !strings.ContainsAny(e.output, "./"+string(filepath.Separator)):
+		return usagef("no output format %q here; for a file of that name: --out %s", e.output, e.output)
+	case *out != "" && *out != e.output:
+		return usagef("-o %s and --out %s name two files", e.output, *out)
+	}
+	*out, e.output = e.output, ""
+	return nil
+}
+
+// toFile writes a file that is whole or not there, for this user's eyes: it says much of a mesh.
+func toFile(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // it is not there any more when all went well
+	err = write(f)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // page is Out for people.

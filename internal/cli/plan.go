@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,48 +35,79 @@ func (e *env) charted(ctx context.Context) (engine.Engine, error) {
 }
 
 func newPlan(e *env) *cobra.Command {
-	var show string
-	var detailed bool
+	var o planOptions
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "What would change, where and why; nothing is written",
-		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing.
+		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing to a cluster.
 
-An object that somebody changed by hand is shown with who did it and when.`,
+An object that somebody changed by hand is shown with who did it and when.
+
+With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
+plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
+with no cluster, and is the same, byte for byte, as it would have been then.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if show != "" && show != "all" {
-				return usagef("--show takes only: all")
-			}
-			eng, err := e.charted(c.Context())
-			if err != nil {
-				return err
-			}
-			prospect, err := e.prospect(c.Context(), eng.Plan)
-			if err != nil {
-				return err
-			}
-			err = e.show(prospect.Plan, func(p *screen.Page) {
-				view.Plan(p, prospect.Plan, view.PlanOptions{All: show == "all", Now: time.Now()})
-				planNext(p, prospect.Plan, show)
-			})
-			if err == nil && detailed && view.Changes(prospect.Plan) > 0 {
-				return &exitError{code: exitChanges}
-			}
-			return err
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return e.plan(c.Context(), o) },
 	}
-	c.Flags().StringVar(&show, "show", "", `"all" shows every object`)
-	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 3 if something would change")
+	c.Flags().StringVar(&o.show, "show", "", `"all" shows every object`)
+	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit 3 if something would change")
+	c.Flags().StringVar(&o.out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
+	c.Flags().StringVar(&o.from, "from", "", "make the plan from recorded facts (isthmus facts), with no cluster; - is standard input")
 	return c
 }
 
-func planNext(p *screen.Page, pl plan.Plan, show string) {
+type planOptions struct {
+	show, out, from string
+	detailed        bool
+}
+
+func (e *env) plan(ctx context.Context, o planOptions) error {
+	if o.show != "" && o.show != "all" {
+		return usagef("--show takes only: all")
+	}
+	if err := e.outFile(&o.out); err != nil {
+		return err
+	}
+	if _, err := e.format(screen.JSON, screen.YAML); err != nil {
+		return err
+	}
+	eng, err := e.charted(ctx)
+	if err != nil {
+		return err
+	}
+	make := eng.Plan
+	if o.from != "" {
+		now, err := e.recorded(o.from, eng.Mesh)
+		if err != nil {
+			return err
+		}
+		make = func(context.Context) (engine.Prospect, error) { return eng.PlanFrom(now) }
+	}
+	prospect, err := e.prospect(ctx, make)
+	if err != nil {
+		return err
+	}
+	if o.out != "" {
+		if err := toFile(o.out, func(w io.Writer) error { return eng.Save(w, prospect, program()) }); err != nil {
+			return fmt.Errorf("save the plan: %w", err)
+		}
+	}
+	err = e.show(prospect.Plan, func(p *screen.Page) {
+		view.Plan(p, prospect.Plan, view.PlanOptions{All: o.show == "all", Now: prospect.Facts.Taken})
+		planNext(p, prospect.Plan, o)
+	})
+	if err == nil && o.detailed && view.Changes(prospect.Plan) > 0 {
+		return &exitError{code: exitChanges}
+	}
+	return err
+}
+
+func planNext(p *screen.Page, pl plan.Plan, o planOptions) {
 	if view.Changes(pl) == 0 {
 		return
 	}
-	if show == "" {
+	if o.show == "" {
 		fmt.Fprint(p, "Details: isthmus plan --show all   ")
 	}
-	fmt.Fprintln(p, "Do it: isthmus apply")
+	fmt.Fprintln(p, strings.TrimSpace("Do it: isthmus apply "+o.out))
 }

@@ -58,6 +58,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newUninstall},
 		{"more", newRender},
 		{"more", newImages},
+		{"more", newFacts},
 		{"more", newAnalyze},
 		{"more", newImage},
 		{"more", newVersion},

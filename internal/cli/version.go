@@ -21,13 +21,18 @@ func newVersion(e *env) *cobra.Command {
 				Isthmus string `json:"isthmus"`
 				Istio   string `json:"istio"`
 				Go      string `json:"go"`
-			}{"(devel)", istio.Version(), runtime.Version()}
-			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-				v.Isthmus = info.Main.Version
-			}
+			}{program(), istio.Version(), runtime.Version()}
 			return e.show(v, func(p *screen.Page) {
 				fmt.Fprintf(p, "isthmus %s · Istio %s · %s\n", v.Isthmus, v.Istio, v.Go)
 			})
 		},
 	}
+}
+
+// program is this program's version.
+func program() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }

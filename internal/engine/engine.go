@@ -97,6 +97,10 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
+	return e.decide(want, now)
+}
+
+func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {
 	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod})
 	return Prospect{Plan: p, Facts: now}, err
 }

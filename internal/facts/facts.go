@@ -52,8 +52,18 @@ type Cluster struct {
 	Secrets      map[string]*Secret `json:"secrets,omitempty"` // "namespace/name" → what may be known of it
 	Denied       []Right            `json:"denied,omitempty"`  // what the caller may not do and apply needs
 
+	// Services are those of people: none of Kubernetes' own namespaces, none that Isthmus made.
+	Services []Service `json:"services,omitempty"`
+	// Meshed are the namespaces whose workloads have a sidecar, by revision.
+	Meshed []Meshed `json:"meshed,omitempty"`
+	// MeshedMore tells that there are more such pods than were counted.
+	MeshedMore bool `json:"meshedMore,omitempty"`
+
 	// Live are the objects that the plan or the inventory names and that exist, Secrets without content.
 	Live map[object.Ref]*unstructured.Unstructured `json:"-"`
+	// Absent are objects that were looked for and do not exist. One that is in none of Live, Unread and Absent was
+	// not looked for, and nothing is known of it.
+	Absent []object.Ref `json:"absent,omitempty"`
 	// Unread are objects of which it is not known whether they exist, and why: the caller may not read them.
 	Unread map[object.Ref]string `json:"-"`
 	// Inventory is what Isthmus made here for this mesh.

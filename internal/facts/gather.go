@@ -113,7 +113,7 @@ func (g *gatherer) all(ctx context.Context, dial func() (*cluster.Conn, error)) 
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, read := range []func(context.Context) error{
 		g.identity, g.nodes, g.serviceCIDRs, g.namespaces, g.crds, g.webhooks, g.controlPlanes, g.gateways,
-		g.loadBalancer, g.remoteSecrets, g.wellKnownSecrets, g.denied, g.live, g.inventories,
+		g.services, g.meshed, g.remoteSecrets, g.wellKnownSecrets, g.denied, g.live, g.inventories,
 	} {
 		tasks.Go(func() error { return read(ctx) })
 	}

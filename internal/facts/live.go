@@ -46,7 +46,13 @@ func (g *gatherer) live(ctx context.Context) error {
 	}
 	versions[object.Ref{Kind: "Namespace", Name: object.SystemNamespace}] = "v1"
 	delete(versions, inventory)
-	return g.readAll(ctx, versions)
+	if err := g.readAll(ctx, versions); err != nil {
+		return err
+	}
+	versions[inventory] = "v1"
+	g.out.Absent = slices.SortedFunc(maps.Keys(versions), object.Ref.Compare)
+	g.out.Absent = slices.DeleteFunc(g.out.Absent, func(r object.Ref) bool { return g.out.Live[r] != nil || g.out.Unread[r] != "" })
+	return nil
 }
 
 func (g *gatherer) readAll(ctx context.Context, versions map[object.Ref]string) error {

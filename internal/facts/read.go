@@ -173,21 +173,3 @@ var providers = map[string]string{
 	"aws": "cloud", "gce": "cloud", "azure": "cloud", "digitalocean": "cloud", "linode": "cloud", "hcloud": "cloud",
 	"openstack": "cloud", "vsphere": "cloud", "ibm": "cloud", "oci": "cloud", "k3s": "k3s", "isthmus-lab": "isthmus-lab",
 }
-
-// loadBalancer looks for evidence that Services of type LoadBalancer get addresses.
-func (g *gatherer) loadBalancer(ctx context.Context) error {
-	got, err := g.conn.Kube.CoreV1().Services("").List(ctx, metav1.ListOptions{FieldSelector: "spec.type=LoadBalancer"})
-	if err != nil {
-		return g.tolerate(err, list("services", ""))
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, s := range got.Items {
-		if len(s.Status.LoadBalancer.Ingress) > 0 {
-			g.out.LoadBalancer.Seen = true
-		} else {
-			g.out.LoadBalancer.Pending++
-		}
-	}
-	return nil
-}

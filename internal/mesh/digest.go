@@ -1,0 +1,26 @@
+package mesh
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Digest tells documents apart by what they mean, --set included: SHA-256, hex. Where the document and the
+// kubeconfigs lie does not count.
+func (m Mesh) Digest() (string, error) {
+	m.Source = ""
+	clusters := make([]Cluster, len(m.Clusters))
+	for i, c := range m.Clusters {
+		c.Kubeconfig = ""
+		clusters[i] = c
+	}
+	m.Clusters = clusters
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("digest the document: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]), nil
+}
