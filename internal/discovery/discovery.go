@@ -94,35 +94,47 @@ func rule(group string, resources ...string) any {
 	return map[string]any{"apiGroups": []any{group}, "resources": list, "verbs": []any{"list", "watch"}}
 }
 
-// Objects returns each cluster's reader, and in each cluster a sealed remote secret for every other.
+// Objects returns each cluster's reader, and in each cluster a sealed remote secret for every other. What is the same
+// in several clusters is so in memory too: it must not be changed.
 func Objects(m mesh.Mesh) (object.Objects, error) {
 	out := object.Objects{}
 	if len(m.Clusters) < 2 {
 		return out, nil
 	}
+	readers := reader(m)
 	for _, c := range m.Clusters {
-		for _, body := range reader(m) {
+		for _, body := range readers {
 			out.Add(c.Name, label.Own(m.Name, object.Object{
 				Part: object.PartDiscovery, Reason: fmt.Sprintf("lets other clusters see the services of %s", c.Name), Body: body,
 			}))
 		}
 	}
-	for _, p := range m.Pairs() {
-		out.Add(p.From.Name, label.Own(m.Name, object.Object{
-			Part:   object.PartDiscovery,
-			Reason: fmt.Sprintf("%s's API server becomes known to %s", p.To.Name, p.From.Name),
-			Body: &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-				"metadata": map[string]any{
-					"name": RemoteSecret(p.To.Name), "namespace": RemoteNamespace,
-					"labels":      map[string]any{LabelRemote: "true"},
-					"annotations": map[string]any{AnnotationCluster: p.To.Name},
-				},
-			}},
-			Sealed: &object.Sealed{Kind: object.SealRemoteSecret, About: p.To.Name},
-		}))
+	// A mesh of 500 has a quarter of a million of them, and all about one cluster are the same object.
+	for _, to := range m.Clusters {
+		secret := label.Own(m.Name, remoteSecret(to.Name))
+		for _, from := range m.Clusters {
+			if from.Name != to.Name {
+				secret.Reason = to.Name + "'s API server becomes known to " + from.Name
+				out.Add(from.Name, secret)
+			}
+		}
 	}
 	return out, nil
+}
+
+func remoteSecret(about string) object.Object {
+	return object.Object{
+		Part: object.PartDiscovery,
+		Body: &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+			"metadata": map[string]any{
+				"name": RemoteSecret(about), "namespace": RemoteNamespace,
+				"labels":      map[string]any{LabelRemote: "true"},
+				"annotations": map[string]any{AnnotationCluster: about},
+			},
+		}},
+		Sealed: &object.Sealed{Kind: object.SealRemoteSecret, About: about},
+	}
 }
 
 func reader(m mesh.Mesh) []*unstructured.Unstructured {

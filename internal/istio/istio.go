@@ -21,10 +21,8 @@ package istio
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/label"
@@ -55,34 +53,43 @@ const (
 func Version() string { return chartsVersion }
 
 // Objects returns what an Istio installation consists of, for every cluster of a mesh, sorted by part and then
-// by name. Clusters are rendered side by side. An error names the cluster and the field of the document.
+// by name. Clusters are rendered side by side, and like ones once. An error names the cluster and the field of the document.
 func Objects(m mesh.Mesh) (object.Objects, error) {
-	control := make([][]object.Object, len(m.Clusters))
-	gateway := make([][]object.Object, len(m.Clusters))
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, c := range m.Clusters {
+	for _, c := range m.Clusters {
 		if err := check(c); err != nil {
 			return nil, err
 		}
-		g.Go(func() (err error) { control[i], err = controlPlane(m, c); return err })
-		if m.MultiNetwork() {
-			g.Go(func() (err error) { gateway[i], err = eastWest(m, c); return err })
-		}
 	}
-	if err := g.Wait(); err != nil {
+	rendered, err := together(m.Clusters, func(c mesh.Cluster) ([]object.Object, error) { return ofCluster(m, c) })
+	if err != nil {
 		return nil, err
 	}
 	out := object.Objects{}
 	for i, c := range m.Clusters {
-		all := slices.Concat(namespaces(m, c), control[i], gateway[i])
-		for _, o := range all {
-			label.Own(m.Name, o)
-		}
-		slices.SortFunc(all, byPart)
-		out.Add(c.Name, all...)
+		out.Add(c.Name, rendered[i]...)
 	}
 	return out, nil
+}
+
+// ofCluster returns the objects of one cluster.
+func ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
+	all, err := controlPlane(m, c)
+	if err != nil {
+		return nil, err
+	}
+	if m.MultiNetwork() {
+		gateway, err := eastWest(m, c)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, gateway...)
+	}
+	all = append(all, namespaces(m, c)...)
+	for _, o := range all {
+		label.Own(m.Name, o)
+	}
+	slices.SortFunc(all, byPart)
+	return all, nil
 }
 
 // namespaces are Istio's and Isthmus's own. istiod reads a cluster's network from the label of the former.

@@ -95,11 +95,12 @@ func (m Mesh) Pairs() []Pair {
 
 // Cluster finds a member by name.
 func (m Mesh) Cluster(name string) (Cluster, bool) {
-	i := slices.IndexFunc(m.Clusters, func(c Cluster) bool { return c.Name == name })
-	if i < 0 {
-		return Cluster{}, false
+	for i := range m.Clusters {
+		if m.Clusters[i].Name == name {
+			return m.Clusters[i], true
+		}
 	}
-	return m.Clusters[i], true
+	return Cluster{}, false
 }
 
 // Home is the cluster that keeps the self-signed root: the first of the document.

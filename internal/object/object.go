@@ -93,6 +93,7 @@ type Sealed struct {
 type Object struct {
 	Part   Part
 	Reason string // why it exists, for people: "west's API server becomes known to east"
+	// Body may be that of the same object in other clusters too: whoever changes it changes a copy.
 	Body   *unstructured.Unstructured
 	Sealed *Sealed // nil for all but secrets
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -18,19 +19,23 @@ import (
 // write that makes the namespace ours in part, so no crash can lose it.
 const AnnotationAdopted = "isthmus.dev/adopted"
 
-// prepare makes the body that is applied: with the labels that say whose it is and the digest of itself.
+// prepare makes the body that is applied: with the labels that say whose it is and the digest of itself. It shares
+// with o's body all that it does not change.
 func prepare(o object.Object, owner string, adopted bool) (object.Object, error) {
-	body := o.Body.DeepCopy()
-	unstructured.RemoveNestedField(body.Object, "status")
-	unstructured.RemoveNestedField(body.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(body.Object, "metadata", "managedFields")
-	labels := copied(body.GetLabels())
+	metadata, _ := o.Body.Object["metadata"].(map[string]any)
+	metadata = maps.Clone(metadata)
+	delete(metadata, "creationTimestamp")
+	delete(metadata, "managedFields")
+	body := &unstructured.Unstructured{Object: maps.Clone(o.Body.Object)}
+	body.Object["metadata"] = metadata
+	delete(body.Object, "status")
+	labels := copied(o.Body.GetLabels())
 	labels[object.LabelMesh] = owner
 	if o.Part != "" {
 		labels[object.LabelPart] = strings.ReplaceAll(string(o.Part), " ", "-")
 	}
 	body.SetLabels(labels)
-	notes := copied(body.GetAnnotations())
+	notes := copied(o.Body.GetAnnotations())
 	delete(notes, object.AnnotationApplied)
 	if adopted {
 		notes[AnnotationAdopted] = "true"
@@ -43,6 +48,41 @@ func prepare(o object.Object, owner string, adopted bool) (object.Object, error)
 	notes[object.AnnotationApplied] = digest
 	body.SetAnnotations(notes)
 	o.Body = body
+	return o, nil
+}
+
+// prepared are bodies that were prepared already: what is the same object in many clusters is prepared once.
+type prepared struct {
+	mu   sync.Mutex
+	done map[preparation]*unstructured.Unstructured
+}
+
+type preparation struct {
+	body    *unstructured.Unstructured
+	part    object.Part
+	owner   string
+	adopted bool
+}
+
+func (p *prepared) prepare(o object.Object, owner string, adopted bool) (object.Object, error) {
+	key := preparation{o.Body, o.Part, owner, adopted}
+	p.mu.Lock()
+	body := p.done[key]
+	p.mu.Unlock()
+	if body != nil {
+		o.Body = body
+		return o, nil
+	}
+	o, err := prepare(o, owner, adopted)
+	if err != nil {
+		return o, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done == nil {
+		p.done = map[preparation]*unstructured.Unstructured{}
+	}
+	p.done[key] = o.Body
 	return o, nil
 }
 

@@ -30,6 +30,12 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		diff.kind = "" // facts hold only the metadata of kinds, which are megabytes
 	} else {
 		diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
+		if len(diff.yielded) > 0 { // the body is shared: a controller's fields are taken out of a copy
+			want = want.DeepCopy()
+			c.Want.Body = want
+			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed}
+			diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
+		}
 	}
 	for _, drop := range diff.yielded {
 		drop()

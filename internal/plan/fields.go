@@ -1,13 +1,12 @@
 package plan
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -22,31 +21,79 @@ type manager struct {
 }
 
 // managers reads a live object's managedFields: what Isthmus set, by whichever operation, and what others did.
-// Status is left out: nobody wants it to be anything.
+// Status is left out: nobody wants it to be anything. It reads the content as it is, since to convert it takes ten
+// times as long, and a plan does this for every object of every cluster.
 func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []manager, err error) {
 	ours = fieldpath.NewSet()
-	for _, e := range live.GetManagedFields() {
-		if e.Subresource == "status" || e.FieldsV1 == nil {
+	metadata, _ := live.Object["metadata"].(map[string]any)
+	entries, _ := metadata["managedFields"].([]any)
+	for _, x := range entries {
+		e, _ := x.(map[string]any)
+		fields, ok := e["fieldsV1"].(map[string]any)
+		if e["subresource"] == "status" || !ok {
 			continue
 		}
-		set := fieldpath.NewSet()
-		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
+		set, err := setOf(fields)
+		if err != nil {
 			return nil, nil, fmt.Errorf("read managedFields of %s: %w", object.RefOf(live), err)
 		}
-		if e.Manager == object.Manager {
-			ours = ours.Union(set)
+		name, _ := e["manager"].(string)
+		if name == object.Manager {
+			if ours.Empty() {
+				ours = set
+			} else {
+				ours = ours.Union(set)
+			}
 			continue
 		}
-		others = append(others, manager{name: e.Manager, at: timeOf(e), set: set})
+		others = append(others, manager{name: name, at: timeOf(e["time"]), set: set})
 	}
 	return ours, others, nil
 }
 
-func timeOf(e metav1.ManagedFieldsEntry) time.Time {
-	if e.Time == nil {
+// setOf reads fieldsV1: a key is a step of a path, an empty value says that the place itself is meant, and so does a
+// "." beside steps further down (sigs.k8s.io/structured-merge-diff/fieldpath, serialize.go).
+func setOf(fields map[string]any) (*fieldpath.Set, error) {
+	set := fieldpath.NewSet()
+	for step, below := range fields {
+		if step == "." {
+			continue // said by whoever came here
+		}
+		pe, err := fieldpath.DeserializePathElement(step)
+		if errors.Is(err, fieldpath.ErrUnknownPathElementType) {
+			continue // of a later version
+		}
+		if err != nil {
+			return nil, err
+		}
+		m, ok := below.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("%q is no map", step)
+		}
+		if _, itself := m["."]; itself || len(m) == 0 {
+			set.Members.Insert(pe)
+		}
+		if len(m) == 0 {
+			continue
+		}
+		children, err := setOf(m)
+		if err != nil {
+			return nil, err
+		}
+		if !children.Empty() {
+			*set.Children.Descend(pe) = *children
+		}
+	}
+	return set, nil
+}
+
+func timeOf(x any) time.Time {
+	text, _ := x.(string)
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
 		return time.Time{}
 	}
-	return e.Time.UTC()
+	return at.UTC()
 }
 
 // A differ walks a wanted body beside the live one and what managers own of it. It has no schema: whether a list

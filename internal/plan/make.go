@@ -3,9 +3,11 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/facts"
@@ -29,21 +31,17 @@ type Input struct {
 func Make(in Input) (Plan, error) {
 	p := Plan{Mesh: in.Mesh.Name}
 	pending := pendingClusters(in)
-	var all []Change
-	for _, c := range in.Mesh.Clusters {
-		if pending[c.Name] != "" {
-			continue
-		}
-		d := decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending}
-		changes, err := d.decide(in.Want[c.Name])
-		if err != nil {
-			return Plan{}, err
-		}
-		if d.needsRoot(changes) {
-			pending[c.Name] = fmt.Sprintf("its certificates are signed by the root, which %s keeps, and that does not answer", in.Mesh.Home().Name)
-			continue
-		}
-		all = append(all, changes...)
+	decided, err := decideEach(in, pending)
+	if err != nil {
+		return Plan{}, err
+	}
+	total := 0
+	for _, d := range decided {
+		total += len(d.changes)
+	}
+	all := make([]Change, 0, total)
+	for _, d := range decided {
+		all = append(all, d.changes...)
 		p.Conflicts = append(p.Conflicts, d.conflicts...)
 	}
 	for _, c := range in.Mesh.Clusters {
@@ -58,11 +56,50 @@ func Make(in Input) (Plan, error) {
 	return p, nil
 }
 
+// decideEach decides about every cluster by itself, at the same time, and returns the deciders in document order. A
+// cluster that needs the root while nobody can sign with it becomes pending; what is about it is then left alone in
+// the others too, so they are decided about again.
+func decideEach(in Input, pending map[string]string) ([]decider, error) {
+	shared := &prepared{}
+	for {
+		deciders := make([]decider, 0, len(in.Mesh.Clusters))
+		for _, c := range in.Mesh.Clusters {
+			if pending[c.Name] == "" {
+				deciders = append(deciders, decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, prepared: shared})
+			}
+		}
+		errs := make([]error, len(deciders))
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i := range deciders {
+			g.Go(func() error {
+				d := &deciders[i]
+				d.changes, errs[i] = d.decide(in.Want[d.cluster])
+				return nil
+			})
+		}
+		_ = g.Wait() // each error is in its place
+		if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+			return nil, errs[i]
+		}
+		again := false
+		for i := range deciders {
+			if d := &deciders[i]; d.needsRoot(d.changes) {
+				again = true
+				pending[d.cluster] = fmt.Sprintf("its certificates are signed by the root, which %s keeps, and that does not answer", in.Mesh.Home().Name)
+			}
+		}
+		if !again {
+			return deciders, nil
+		}
+	}
+}
+
 // MakeSet decides about objects of one cluster that are no part of a mesh document but live and die together, such
 // as the workloads of a proof. The name of the set is written as their owner.
 func MakeSet(set, cluster string, want []object.Object, now facts.Snapshot) (Plan, error) {
 	judges := map[object.SealKind]Judge{object.SealPullSecret: copiedAnew}
-	d := decider{in: Input{Now: now, Judges: judges}, cluster: cluster, now: now.Clusters[cluster], owner: set}
+	d := decider{in: Input{Now: now, Judges: judges}, cluster: cluster, now: now.Clusters[cluster], owner: set, prepared: &prepared{}}
 	changes, err := d.decide(want)
 	if err != nil {
 		return Plan{}, err
@@ -96,6 +133,8 @@ type decider struct {
 	now       *facts.Cluster
 	owner     string // the mesh's or the set's name, written as label isthmus.dev/mesh
 	pending   map[string]string
+	prepared  *prepared
+	changes   []Change
 	conflicts []Conflict
 	kept      []object.Ref // no longer wanted or not to be judged now, but still ours
 }
@@ -200,7 +239,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %s: %w", d.cluster, ref, err)
 	}
-	prepared, err := prepare(o, owner, adopt)
+	prepared, err := d.prepared.prepare(o, owner, adopt)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
