@@ -62,7 +62,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" {
 		c.Action, c.Reason = Replace, field+" cannot be changed in place"
 	}
-	c.Impact = impact(c, live)
+	c.Impact = d.impact(c, live)
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 		c.Action, c.Reason = Configure, "no longer wanted; was there before Isthmus, so only our labels go"
 		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}
 	default:
-		c.Impact = impact(c, live)
+		c.Impact = d.impact(c, live)
 	}
 	return c
 }
@@ -214,43 +214,6 @@ func (d *decider) needsRoot(changes []Change) bool {
 	return slices.ContainsFunc(changes, func(c Change) bool {
 		return c.Seal && c.Want.Sealed.Kind == object.SealIntermediate
 	})
-}
-
-// impact says what a change disturbs.
-func impact(c *Change, live *unstructured.Unstructured) []string {
-	name := c.Object.Name
-	switch c.Object.Kind {
-	case "Deployment", "StatefulSet", "DaemonSet":
-		pods := podsOf(live)
-		switch {
-		case c.Action == Delete:
-			return []string{fmt.Sprintf("stops %s (%s)", name, pods)}
-		case c.Action == Replace:
-			return []string{fmt.Sprintf("stops %s (%s) and starts it anew", name, pods)}
-		case slices.ContainsFunc(c.Fields, func(f FieldDiff) bool { return strings.HasPrefix(f.Path, "spec.template") }):
-			return []string{fmt.Sprintf("restarts %s (%s)", name, pods)}
-		}
-	case "Service":
-		if c.Action == Replace && serviceType(live) == "LoadBalancer" {
-			return []string{fmt.Sprintf("%s may get another address", name)}
-		}
-	case "Namespace":
-		if c.Action == Delete {
-			return []string{fmt.Sprintf("deletes everything in namespace %s", name)}
-		}
-	}
-	return nil
-}
-
-func podsOf(live *unstructured.Unstructured) string {
-	n, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas") // absent is the default, one
-	if live.GetKind() == "DaemonSet" {
-		n, ok, _ = unstructured.NestedInt64(live.Object, "status", "desiredNumberScheduled") // absent is not known
-	}
-	if !ok || n == 1 {
-		return "1 pod"
-	}
-	return fmt.Sprintf("%d pods", n)
 }
 
 // withoutContent leaves out the fields that only the sealer knows, which no wanted body holds.
