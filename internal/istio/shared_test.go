@@ -107,7 +107,9 @@ func TestWhoIsRenderedAlone(t *testing.T) {
 	}{
 		{"all alike", func(*mesh.Mesh) {}, 3},
 		{"a mesh of few", func(m *mesh.Mesh) { m.Clusters = m.Clusters[:3] }, 3},
-		{"one has settings of its own, the others are too few", func(m *mesh.Mesh) { m.Clusters[2].Istio.Values = map[string]any{"pilot": map[string]any{"replicaCount": int64(2)}} }, 4},
+		{"one has settings of its own, the others are too few", func(m *mesh.Mesh) {
+			m.Clusters[2].Istio.Values = map[string]any{"pilot": map[string]any{"replicaCount": int64(2)}}
+		}, 4},
 		{"names that YAML takes for numbers", func(m *mesh.Mesh) {
 			for i := range m.Clusters {
 				m.Clusters[i].Name = fmt.Sprint(i)
