@@ -100,25 +100,41 @@ func shared(clusters []mesh.Cluster, members []int, render renderer, out [][]obj
 	if short == long {
 		proofs = []int{members[0], members[len(members)-1]}
 	}
-	var pattern []object.Object
+	var objects []object.Object
 	direct := make([][]object.Object, len(proofs))
 	g := atOnce()
-	g.Go(func() (err error) { pattern, err = render(any); return err })
+	g.Go(func() (err error) { objects, err = render(any); return err })
 	for n, i := range proofs {
 		g.Go(func() (err error) { direct[n], err = render(clusters[i]); return err })
 	}
 	if g.Wait() != nil {
 		return false // whoever renders one by one says what and where
 	}
+	p := patternOf(objects)
 	for n, i := range proofs {
-		if !equal(direct[n], specialised(pattern, clusters[i])) {
+		if !equal(direct[n], p.specialised(clusters[i])) {
 			return false
 		}
 	}
 	for _, i := range members {
-		out[i] = specialised(pattern, clusters[i])
+		out[i] = p.specialised(clusters[i])
 	}
 	return true
+}
+
+// A pattern is the objects of any cluster, and which of them have a name in them: kinds are large, and have none.
+type pattern struct {
+	objects []object.Object
+	named   []bool
+}
+
+func patternOf(objects []object.Object) pattern {
+	p := pattern{objects: objects, named: make([]bool, len(objects))}
+	names := strings.NewReplacer(aCluster, "", aNetwork, "")
+	for i, o := range objects {
+		_, p.named[i] = put(names, o.Body.Object)
+	}
+	return p
 }
 
 func equal(a, b []object.Object) bool {
@@ -134,12 +150,13 @@ func equal(a, b []object.Object) bool {
 }
 
 // specialised puts a cluster's names in the place of those that stand for them.
-func specialised(pattern []object.Object, c mesh.Cluster) []object.Object {
+func (p pattern) specialised(c mesh.Cluster) []object.Object {
 	names := strings.NewReplacer(aCluster, c.Name, aNetwork, c.Network)
-	out := make([]object.Object, len(pattern))
-	for i, o := range pattern {
+	out := make([]object.Object, len(p.objects))
+	for i, o := range p.objects {
 		o.Reason = replaced(names, o.Reason)
-		if body, changed := put(names, o.Body.Object); changed {
+		if p.named[i] {
+			body, _ := put(names, o.Body.Object)
 			o.Body = &unstructured.Unstructured{Object: body.(map[string]any)}
 		}
 		out[i] = o
