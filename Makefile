@@ -29,6 +29,7 @@ unit: ## only the tests that need no real program: seconds
 
 .PHONY: bench
 bench: programs packages ## the numbers of docs/numbers.md, measured here
+	go test -count 1 -timeout 60m -run '^$$' -bench Plan -benchtime 1x ./internal/engine
 	go test -tags lab -count 1 -timeout 90m -run '^$$' -bench . -benchtime 1x -v ./test/lab
 
 .PHONY: programs

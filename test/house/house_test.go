@@ -31,6 +31,7 @@ var rules = []rule{
 	{From: "oci", Not: []string{module + "internal", module + "lab"}, Why: "the product and the lab both stand on it"},
 	{From: "internal/object", Not: []string{module + "internal", "k8s.io/client-go"}, Why: "everything passes it around"},
 	{From: "internal/plan", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply", module + "internal/seal"}, Why: "a plan is decided without a client"},
+	{From: "internal/record", Not: []string{module + "internal", "k8s.io"}, Why: "it knows not what it keeps"},
 	{From: "internal/trust", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/discovery", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/istio", Not: []string{module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},

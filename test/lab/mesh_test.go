@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -107,6 +108,8 @@ func writesNothing(t *testing.T, doc string, clusters ...string) {
 // noSecretShows greps everything that is printed for the bytes of every Secret in istio-system and isthmus-system.
 func noSecretShows(t *testing.T, doc string) {
 	var printed strings.Builder
+	dir := t.TempDir()
+	kept := []string{filepath.Join(dir, "mesh.plan"), filepath.Join(dir, "facts.json")}
 	for _, args := range [][]string{
 		{"plan", "-f", "-", "--show", "all"},
 		{"plan", "-f", "-", "-o", "json"},
@@ -115,9 +118,21 @@ func noSecretShows(t *testing.T, doc string) {
 		{"status", "-f", "-", "-o", "json"},
 		{"status", "-f", "-"},
 		{"apply", "-f", "-", "-o", "json"},
+		{"plan", "-f", "-", "--out", kept[0]},
+		{"apply", kept[0], "-f", "-"},
+		{"facts", "-f", "-", "-o", kept[1]},
+		{"facts", "-f", "-", "-o", "json"},
+		{"plan", "-f", "-", "--from", kept[1], "--show", "all"},
 	} {
 		r := isthmus(t, doc, args...)
 		printed.WriteString(r.out + r.err)
+	}
+	for _, path := range kept {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed.Write(text)
 	}
 	canaries := 0
 	for _, c := range []string{"east", "west", "north"} {
