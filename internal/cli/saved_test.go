@@ -109,6 +109,9 @@ func (d *desk) refused(line string, words ...string) {
 // minutes is for commands that end by themselves, on a busy machine too.
 const minutes = 3 * time.Minute
 
+// interrupted is when a command is that waits for what cannot happen here: no node runs an istiod.
+const interrupted = 15 * time.Second
+
 // TestPlansInFiles goes through the life of a saved plan on real API servers: the same from facts as from clusters,
 // refused when it is another mesh's, another document's or damaged, refused when something moved, going on where an
 // interruption left it.
@@ -196,11 +199,11 @@ func TestNothingPrintsASecret(t *testing.T) {
 		"uninstall", "uninstall -o json", "apply", "apply -o json", "apply --skip-checks", "apply FILE:a.plan --skip-checks",
 		"verify", "verify -o json", "uninstall --yes", "plan --kubeconfig FILE:nothing", "apply FILE:facts.json",
 	} {
-		d.run(40*time.Second, line)
+		d.run(interrupted, line)
 	}
 	d.forget("east", "west") // so that apply gets further, and makes secrets of its own
 	for _, line := range []string{"plan --out FILE:c.plan", "apply FILE:c.plan --skip-checks -o json", "apply --skip-checks", "plan -o json", "facts -o FILE:late.json", "uninstall --yes -o json"} {
-		d.run(40*time.Second, line)
+		d.run(interrupted, line)
 	}
 	files := 0
 	for _, name := range []string{"a.plan", "b.plan", "c.plan", "facts.json", "facts2.json", "late.json"} {

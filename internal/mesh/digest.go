@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-// Digest tells documents apart by what they mean, --set included: SHA-256, hex. Where the document and the
-// kubeconfigs lie does not count.
+// Digest tells documents apart by what they mean, --set included: SHA-256, hex. Where the document, the kubeconfigs
+// and unpacked charts lie does not count.
 func (m Mesh) Digest() (string, error) {
-	m.Source = ""
+	m.Source, m.Istio.Charts.Dir = "", ""
 	clusters := make([]Cluster, len(m.Clusters))
 	for i, c := range m.Clusters {
-		c.Kubeconfig = ""
+		c.Kubeconfig, c.Istio.Charts.Dir = "", ""
 		clusters[i] = c
 	}
 	m.Clusters = clusters
