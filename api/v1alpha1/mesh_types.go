@@ -275,7 +275,7 @@ type ClusterIstio struct {
 
 // Trust is the mesh's identity domain and its certificates.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.intermediateTTL) || !has(self.root) || !has(self.root.selfSigned.ttl) || duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
+// +kubebuilder:validation:XValidation:rule="!has(self.intermediateTTL) || !has(self.root) || !has(self.root.selfSigned) || !has(self.root.selfSigned.ttl) || duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
 type Trust struct {
 	// Domain is the SPIFFE trust domain: lower-case letters, digits, ".", "-" and "_" (SPIFFE-ID, section 2.1).
 	//
@@ -298,10 +298,23 @@ type Trust struct {
 }
 
 // Root says where the root certificate comes from: exactly one field is set.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.selfSigned) ? 1 : 0) + (has(self.existing) ? 1 : 0) == 1",message="a mesh has one root: set exactly one of selfSigned and existing"
 type Root struct {
 	// SelfSigned makes a root once and keeps it in the first cluster.
-	SelfSigned *SelfSignedRoot `json:"selfSigned"`
+	//
+	// +optional
+	SelfSigned *SelfSignedRoot `json:"selfSigned,omitempty"`
+	// Existing leaves the certificate authorities that the clusters have to whoever made them: Isthmus writes none.
+	// They must go back to one root, or the plan refuses.
+	//
+	// +optional
+	Existing *ExistingRoot `json:"existing,omitempty"`
 }
+
+// ExistingRoot is a root that the clusters have already: that of their Secret cacerts or, in a mesh of one cluster, the
+// one that istiod made for itself.
+type ExistingRoot struct{}
 
 // SelfSignedRoot is a root that Isthmus makes.
 type SelfSignedRoot struct {

@@ -11,6 +11,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
 	"isthmus.dev/isthmus/internal/view"
@@ -18,18 +19,24 @@ import (
 
 func newApply(e *env) *cobra.Command {
 	var skipUnreachable, skipChecks bool
+	var options plan.Options
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Make it so; safe to run again, safe to interrupt",
 		Long: `Apply does what plan shows: no more, no less. It asks the preflight questions first and writes nothing if one of
 them finds an error. Run it again at any time, after an interruption too: it goes on where it was, and when nothing
-is to be done it writes nothing.`,
+is to be done it writes nothing.
+
+What is not Isthmus's is never taken without being asked. --adopt takes over an Istio that istioctl or Helm installed; no
+proxy restarts where nothing needs to change, and no certificate authority is replaced. --take-over overrules who keeps
+applying a field or an object: look at the plan with the same flags first.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}
+			eng.Options = options
 			prospect, err := e.prospect(c.Context(), eng.Plan)
 			if err != nil {
 				return err
@@ -37,11 +44,12 @@ is to be done it writes nothing.`,
 			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
 				return err
 			}
-			return e.apply(c.Context(), eng, prospect, "isthmus verify", "isthmus apply")
+			return e.apply(c.Context(), eng, prospect, "isthmus verify", "isthmus apply"+flagsOf(options))
 		},
 	}
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
 	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
+	takeOverFlags(c, &options)
 	return c
 }
 
@@ -80,11 +88,11 @@ istiod itself puts into every namespace. Without --yes it shows what it would de
 }
 
 // prospect makes a plan while saying that clusters are being read.
-func (e *env) prospect(ctx context.Context, plan func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
+func (e *env) prospect(ctx context.Context, make func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
 	wait := screen.NewProgress(e.Streams)
 	defer wait.Close()
 	wait.Set("facts", "reading clusters")
-	return plan(ctx)
+	return make(ctx)
 }
 
 // mayApply refuses before the first write: a cluster that does not answer, or a preflight check that finds an error.
@@ -96,7 +104,7 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 		}
 	}
 	if len(why) == 0 && !skipChecks {
-		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts}) {
+		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts, Options: eng.Options}) {
 			for _, f := range r.Findings {
 				if f.Severity != verify.Error {
 					continue
@@ -136,7 +144,7 @@ func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, n
 	case err == nil:
 		return nil
 	case errors.As(err, &conflict):
-		return err
+		return fmt.Errorf("%s\n  Nothing was changed. More: isthmus plan%s", strings.Join(view.InTheWay(conflict.Conflicts, false), "\n"), flagsOf(eng.Options))
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted\n  Go on: %s", again)
 	}

@@ -35,12 +35,14 @@ func (e *env) charted(ctx context.Context) (engine.Engine, error) {
 func newPlan(e *env) *cobra.Command {
 	var show string
 	var detailed bool
+	var options plan.Options
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "What would change, where and why; nothing is written",
 		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing.
 
-An object that somebody changed by hand is shown with who did it and when.`,
+An object that somebody changed by hand is shown with who did it and when. What is somebody else's stands in the way, and
+is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if show != "" && show != "all" {
@@ -50,6 +52,7 @@ An object that somebody changed by hand is shown with who did it and when.`,
 			if err != nil {
 				return err
 			}
+			eng.Options = options
 			prospect, err := e.prospect(c.Context(), eng.Plan)
 			if err != nil {
 				return err
@@ -66,15 +69,32 @@ An object that somebody changed by hand is shown with who did it and when.`,
 	}
 	c.Flags().StringVar(&show, "show", "", `"all" shows every object`)
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 3 if something would change")
+	takeOverFlags(c, &options)
 	return c
 }
 
 func planNext(p *screen.Page, pl plan.Plan, show string) {
-	if view.Changes(pl) == 0 {
+	switch {
+	case len(pl.Conflicts) > 0:
+		fmt.Fprintln(p, "Apply would stop here. Nothing is written before what is in the way is settled.")
+		return
+	case view.Changes(pl) == 0:
 		return
 	}
 	if show == "" {
 		fmt.Fprint(p, "Details: isthmus plan --show all   ")
 	}
-	fmt.Fprintln(p, "Do it: isthmus apply")
+	fmt.Fprintln(p, "Do it: isthmus apply"+flagsOf(pl.Options))
+}
+
+// flagsOf repeats the flags that a plan was made with.
+func flagsOf(o plan.Options) string {
+	flags := ""
+	if o.Adopt {
+		flags += " --adopt"
+	}
+	for _, t := range o.TakeOver {
+		flags += fmt.Sprintf(" --take-over=%q", t)
+	}
+	return flags
 }

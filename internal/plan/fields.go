@@ -18,6 +18,7 @@ import (
 type manager struct {
 	name string
 	at   time.Time
+	keep bool           // it applies what it set again by itself
 	set  *fieldpath.Set // nil where this manager has nothing at or under the place in question
 }
 
@@ -37,7 +38,7 @@ func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []ma
 			ours = ours.Union(set)
 			continue
 		}
-		others = append(others, manager{name: e.Manager, at: timeOf(e), set: set})
+		others = append(others, manager{name: e.Manager, at: timeOf(e), keep: keepsApplying(e), set: set})
 	}
 	return ours, others, nil
 }
@@ -58,9 +59,11 @@ type differ struct {
 	// changed tells that another body is wanted than was last applied. When it is not, a field that is still
 	// ours cannot have drifted, however the API server writes its value.
 	changed bool
-	diffs   []FieldDiff
-	yielded []func()         // take fields that a controller keeps out of the wanted body
-	reclaim []fieldpath.Path // items of lists that somebody put in the place of ours
+	// inherited tells that what others set counts as ours: values that the API server filled in are among it.
+	inherited bool
+	diffs     []FieldDiff
+	yielded   []func()         // take fields that a controller keeps out of the wanted body
+	reclaim   []fieldpath.Path // items of lists that somebody put in the place of ours
 }
 
 // cursor is one place in the walk.
@@ -246,7 +249,7 @@ func (d *differ) leaf(c cursor, pe fieldpath.PathElement, path string, want, liv
 	}
 	diff := FieldDiff{Path: path, From: d.show(path, live, ok), To: d.show(path, want, true)}
 	if !owned {
-		diff.By, diff.At = who.name, who.at
+		diff.By, diff.At, diff.Kept = who.name, who.at, who.keep
 	}
 	d.diffs = append(d.diffs, diff)
 }
@@ -270,7 +273,9 @@ func (d *differ) gone(path string, ours *fieldpath.Set, want, live any) {
 		}
 		w, wanted := get(want, pe)
 		if !wanted {
-			d.diffs = append(d.diffs, FieldDiff{Path: at, From: d.show(at, l, true)})
+			if was := d.show(at, l, true); !d.inherited || !staysAsItIs(at, was) {
+				d.diffs = append(d.diffs, FieldDiff{Path: at, From: was})
+			}
 			return
 		}
 		d.gone(at, child(ours, pe), w, l)
