@@ -105,8 +105,11 @@ func (d *decider) leftovers() []Leftover {
 			all = append(all, Leftover{Cluster: d.cluster, Object: f.Object, Owner: f.Owner, Do: f.Record})
 		case !slices.Contains(wanted, f.Object) && !slices.Contains(d.now.Inventory, f.Object):
 			do := "not in the document: left as it is; delete it if nothing uses it"
-			if strings.HasSuffix(f.Object.Kind, "Deployment") {
+			switch {
+			case f.Object.Kind == "Deployment":
 				do = "not in the document: it goes on running as it is; delete it if no traffic comes through it, or put it into the document"
+			case f.Object.Kind == "MutatingWebhookConfiguration":
+				do = "not in the document, and may give the same pods their proxy as the document's does; once that is applied: kubectl delete mutatingwebhookconfiguration " + f.Object.Name
 			}
 			all = append(all, Leftover{Cluster: d.cluster, Object: f.Object, Owner: f.Owner, Do: do})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -239,8 +240,8 @@ func (d *differ) leaf(c cursor, pe fieldpath.PathElement, path string, want, liv
 	if owned && !d.changed {
 		return
 	}
-	if !ok && empty(want) || same(want, live) {
-		return
+	if !ok && (empty(want) || want == "" && strings.HasPrefix(path, "spec.")) || same(want, live) {
+		return // an empty text of a spec is not written down; a ConfigMap's is
 	}
 	who := c.owner(pe)
 	if !owned && yields(d.kind, path, who.name) {

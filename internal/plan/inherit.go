@@ -16,12 +16,24 @@ func inherit(ours *fieldpath.Set, others []manager, names []string) (*fieldpath.
 	var rest []manager
 	for _, m := range others {
 		if slices.Contains(names, m.name) {
-			ours = ours.Union(m.set)
-			continue
+			ours = ours.Union(m.set.Difference(istiods(m.set)))
+			m.set = istiods(m.set)
 		}
 		rest = append(rest, m)
 	}
 	return ours, rest
+}
+
+// istiods are the fields among some that istiod fills in: who wrote them at the beginning is no reason to take them
+// away, since an API server calls no webhook that it has no CA for.
+func istiods(set *fieldpath.Set) *fieldpath.Set {
+	out := fieldpath.NewSet()
+	for p := range set.All() {
+		if last := p[len(p)-1].FieldName; len(p) > 1 && p[0].FieldName != nil && *p[0].FieldName == "webhooks" && last != nil && (*last == "caBundle" || *last == "failurePolicy") {
+			out.Insert(p.Copy())
+		}
+	}
+	return out
 }
 
 // Inherited returns managedFields in which what some managers set is ours, and theirs no longer. Applying then takes
@@ -47,7 +59,19 @@ func Inherited(entries []metav1.ManagedFieldsEntry, managers []string) ([]metav1
 		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 			return nil, fmt.Errorf("read managedFields of %s: %w", e.Manager, err)
 		}
-		all = all.Union(set)
+		if mine {
+			all = all.Union(set)
+			continue
+		}
+		all = all.Union(set.Difference(istiods(set)))
+		if rest := istiods(set); !rest.Empty() {
+			raw, err := rest.ToJSON()
+			if err != nil {
+				return nil, fmt.Errorf("write managedFields of %s: %w", e.Manager, err)
+			}
+			e.FieldsV1 = metav1.NewFieldsV1(string(raw))
+			kept = append(kept, e)
+		}
 	}
 	if !found {
 		return entries, nil

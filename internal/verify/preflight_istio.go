@@ -139,7 +139,7 @@ func webhooksAgree(in Input) []Finding {
 			}
 			for _, other := range m.Facts.Webhooks[:n] {
 				if w.Kind == other.Kind && revisionOf(w.Revision) == revisionOf(other.Revision) && w.Service != other.Service &&
-					w.Service != "" && other.Service != "" {
+					w.Service != "" && other.Service != "" && !tagged(w) && !tagged(other) {
 					out = append(out, Finding{
 						Cluster: m.Name, Object: w.Kind + " " + w.Name,
 						Seen: fmt.Sprintf("answers for revision %s, as %s does, but calls %s instead of %s", revisionOf(w.Revision), other.Name, w.Service, other.Service),
@@ -152,10 +152,13 @@ func webhooksAgree(in Input) []Finding {
 	return out
 }
 
+// tagged tells of a webhook that it calls a Service which istioctl made for a revision's tag: another name of its istiod.
+func tagged(w facts.Webhook) bool { return strings.Contains(w.Service, "-revision-tag-") }
+
 // deadWebhook judges a webhook that calls a control plane which is not there. One of ours apply mends.
 func deadWebhook(m Member, w facts.Webhook) (Finding, bool) {
 	there := slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return i.Namespace+"/"+i.Name == w.Service })
-	elsewhere := w.Service == "" || strings.Contains(w.Service, "://") // a URL: an istiod of another cluster
+	elsewhere := w.Service == "" || tagged(w) && len(m.Facts.Istiods) > 0 || strings.Contains(w.Service, "://") // a URL: an istiod of another cluster
 	if elsewhere || there || w.Owner == ownerIsthmus {
 		return Finding{}, false
 	}

@@ -75,6 +75,9 @@ func planCluster(p *screen.Page, changes []plan.Change, o PlanOptions) {
 		shown++
 		fmt.Fprintf(p, "  %s %-60s %s\n", sign(p, c.Action), c.Object, p.Dim(c.Reason))
 		for _, f := range c.Fields {
+			if c.TakeOver && mark(f) && !o.All {
+				continue
+			}
 			who := ""
 			if f.By != "" {
 				who = "  " + p.Warn("changed by "+f.By+ago(f.At, o.Now))

@@ -11,9 +11,12 @@ import (
 
 // onlyMarks tells of an object that is taken over that nothing of it changes but its labels and annotations.
 func onlyMarks(c plan.Change) bool {
-	return c.TakeOver && !c.Seal && c.Action == plan.Configure && !slices.ContainsFunc(c.Fields, func(f plan.FieldDiff) bool {
-		return !strings.HasPrefix(f.Path, "metadata.labels.") && !strings.HasPrefix(f.Path, "metadata.annotations.")
-	})
+	return c.TakeOver && !c.Seal && c.Action == plan.Configure && !slices.ContainsFunc(c.Fields, func(f plan.FieldDiff) bool { return !mark(f) })
+}
+
+// mark tells of a field that it is a label or an annotation of the object itself.
+func mark(f plan.FieldDiff) bool {
+	return strings.HasPrefix(f.Path, "metadata.labels") || strings.HasPrefix(f.Path, "metadata.annotations")
 }
 
 // InTheWay says what is in the way and what to do about it. Many objects of one cluster, one owner and one cure are one

@@ -88,16 +88,15 @@ func adopting(t testing.TB, clusters ...string) string {
 	return string(out)
 }
 
-// running are the pods of a mesh and the generations of what makes them: both change when anything restarts.
+// running are the pods of a cluster and the ReplicaSets that they are of: a pod template that changed has another one. A
+// Deployment's generation would not do: it counts annotations too.
 func running(t testing.TB, cluster string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, q := range []string{"deployments", "pods"} {
-		path := `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.metadata.uid}/{.metadata.generation}{"\n"}{end}`
-		for line := range strings.SplitSeq(kubectl(t, cluster, "get", q, "-A", "-o", path), "\n") {
-			if name, id, ok := strings.Cut(line, " "); ok {
-				out[q+" "+name] = id
-			}
+	path := `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}`
+	for line := range strings.SplitSeq(kubectl(t, cluster, "get", "replicasets,pods", "-A", "-o", path), "\n") {
+		if words := strings.SplitN(line, " ", 3); len(words) == 3 {
+			out[words[0]+" "+words[1]] = words[2]
 		}
 	}
 	return out
@@ -111,7 +110,10 @@ func unmoved(t *testing.T, cluster string, before map[string]string) {
 			t.Errorf("%s: %s was %s and is %q: it restarted or was changed", cluster, name, id, after[name])
 		}
 	}
-	if len(before) < 6 {
+	if len(after) != len(before) {
+		t.Errorf("%s: there are %d pods and ReplicaSets, and there were %d", cluster, len(after), len(before))
+	}
+	if len(before) < 2 {
 		t.Errorf("%s: only %d workloads were compared", cluster, len(before))
 	}
 }
@@ -140,4 +142,35 @@ func forget(t *testing.T, clusters ...string) {
 			}
 		}
 	}
+}
+
+// TestAdoptHelm takes over what Helm installed: Istio's own charts, rendered as releases of other names than istioctl's,
+// with Helm's annotations and field manager. The cluster is alone and keeps the root that its istiod made for itself.
+func TestAdoptHelm(t *testing.T) {
+	const cluster = "north"
+	t.Cleanup(func() { forget(t, cluster) })
+	helmInstall(t, cluster)
+	kubectl(t, cluster, "-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=120s")
+	doc := adoptingHelm(t, cluster)
+
+	if r := isthmus(t, strings.Replace(doc, "existing: {}", "selfSigned: {}", 1), "plan", "-f", "-", "--adopt"); !strings.Contains(r.out, "would come in the place of the root that istiod made for itself") {
+		t.Errorf("the plan would cut workloads off, and does not say so: exit %d\n%s", r.code, r.out)
+	}
+	if r := isthmus(t, doc, "check", "-f", "-"); !strings.Contains(r.out, "owner: helm:istiod") {
+		t.Errorf("check does not say whose it is:\n%s", r.out)
+	}
+	before := running(t, cluster)
+	r := must(t, doc, "plan", "-f", "-", "--adopt")
+	if strings.Contains(r.out, "disturbs:") || !strings.Contains(r.out, "Helm's record of release istiod") {
+		t.Errorf("want nothing disturbed, and the release named:\n%s", r.out)
+	}
+	must(t, doc, "apply", "-f", "-", "--adopt")
+	unmoved(t, cluster, before)
+	if r := must(t, doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
+		t.Errorf("the second time, without --adopt, apply says: %s", r.out)
+	}
+	if out := kubectl(t, cluster, "-n", "istio-system", "get", "secrets", "-l", "owner=helm", "-o", "name"); !strings.Contains(out, "sh.helm.release.v1.istiod.v1") {
+		t.Errorf("Helm's record was deleted: %s", out)
+	}
+	removalWorks(t, doc, cluster)
 }
