@@ -60,7 +60,7 @@ func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
 			ns := fmt.Sprintf("refused-%d", i)
 			in := func(s string) string { return strings.ReplaceAll(s, "NS", ns) }
 			b := newBench(t, ns)
-			b.applier.RetryFor = 2 * time.Second
+			b.retryFor = 2 * time.Second
 			create(t, "east", "kubectl-create", in(`{apiVersion: v1, kind: Namespace, metadata: {name: NS}}`))
 			if r.before != "" {
 				create(t, "east", "kubectl-create", in(r.before))
