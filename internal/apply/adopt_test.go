@@ -111,23 +111,23 @@ func TestWhoAppliesAgainIsNotFought(t *testing.T) {
 	b := newBench(t, "applier")
 	b.small()
 	b.converge()
-	service := ref("", "Service", "applier", "gateway")
-	edit := `{apiVersion: v1, kind: Service, metadata: {name: gateway, namespace: applier}, spec: {selector: {app: other}}}`
+	config := ref("", "ConfigMap", "applier", "istio")
+	edit := `{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: applier}, data: {mesh: other}}`
 	applied(t, "east", "kubectl", edit)
-	if c := only(t, b.mustPlan(), "east "+service.String()); c.Action != plan.Configure {
+	if c := only(t, b.mustPlan(), "east "+config.String()); c.Action != plan.Configure {
 		t.Errorf("an edit with kubectl apply --server-side: %s, want it mended", c.Action)
 	}
 	b.converge()
 	applied(t, "east", "kustomize-controller", edit)
 	p := b.mustPlan()
-	if len(p.Conflicts) != 1 || p.Conflicts[0].Owner != "kustomize-controller" || !strings.Contains(p.Conflicts[0].Why, "spec.selector") {
+	if len(p.Conflicts) != 1 || p.Conflicts[0].Owner != "kustomize-controller" || !strings.Contains(p.Conflicts[0].Why, "data.mesh") {
 		t.Fatalf("conflicts %+v", p.Conflicts)
 	}
 	var conflict *apply.ConflictError
 	if _, err := b.apply(t.Context(), p); !errors.As(err, &conflict) {
 		t.Fatalf("apply: %v, want a conflict", err)
 	}
-	for _, name := range []string{"kustomize-controller", service.String(), plan.TakeOverAll} {
+	for _, name := range []string{"kustomize-controller", config.String(), plan.TakeOverAll} {
 		b.take = plan.Options{TakeOver: []string{name}}
 		if p := b.mustPlan(); len(p.Conflicts) != 0 || p.Writes() != 1 {
 			t.Errorf("--take-over=%s: conflicts %v, %d writes", name, p.Conflicts, p.Writes())

@@ -40,7 +40,7 @@ func quiet(want, live *unstructured.Unstructured) {
 		return out
 	}
 	a, b := rest(labels), rest(liveLabels)
-	if !same(a, b) || !same(withoutLabels(w), withoutLabels(l)) {
+	if !same(a, b) || !same(withoutEmpty(withoutLabels(w)), withoutLabels(l)) {
 		return
 	}
 	for _, k := range bookkeeping {
@@ -67,6 +67,27 @@ func labelsOf(template map[string]any) map[string]any {
 func withoutLabels(template map[string]any) map[string]any {
 	metadata, _ := template["metadata"].(map[string]any)
 	return map[string]any{"spec": template["spec"], "annotations": metadata["annotations"]}
+}
+
+// withoutEmpty leaves out empty texts, which the API server does not keep (the value of a variable).
+func withoutEmpty(in any) any {
+	switch x := in.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for k, v := range x {
+			if v != "" {
+				out[k] = withoutEmpty(v)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, 0, len(x))
+		for _, v := range x {
+			out = append(out, withoutEmpty(v))
+		}
+		return out
+	}
+	return in
 }
 
 func selects(u *unstructured.Unstructured, label string) bool {
