@@ -95,7 +95,7 @@ func TestWhatAKindLacks(t *testing.T) {
 		{"of another type", `{a: {type: string}}`, `{a: {type: integer}}`, "a.type"},
 	}
 	for _, c := range cases {
-		if got := lacking(parse(`{apiVersion: v1, kind: X, x: `+c.want+`}`).Object["x"], parse(`{apiVersion: v1, kind: X, x: `+c.have+`}`).Object["x"], ""); got != c.lacks {
+		if got := lacking(parse(`{apiVersion: v1, kind: X, x: ` + c.want + `}`).Object["x"], parse(`{apiVersion: v1, kind: X, x: ` + c.have + `}`).Object["x"], ""); got != c.lacks {
 			t.Errorf("%s: lacks %q, want %q", c.reason, got, c.lacks)
 		}
 	}
