@@ -273,46 +273,6 @@ type ClusterIstio struct {
 	Set []string `json:"set,omitempty"`
 }
 
-// Trust is the mesh's identity domain and its certificates.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.intermediateTTL) || !has(self.root) || !has(self.root.selfSigned.ttl) || duration(self.intermediateTTL) <= duration(self.root.selfSigned.ttl)",fieldPath=".intermediateTTL",message="an intermediate cannot be valid for longer than the root that signs it"
-type Trust struct {
-	// Domain is the SPIFFE trust domain: lower-case letters, digits, ".", "-" and "_" (SPIFFE-ID, section 2.1).
-	//
-	// +optional
-	// +kubebuilder:default=cluster.local
-	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",message="a trust domain is a name such as cluster.local: lower-case letters, digits, \".\", \"-\" and \"_\""
-	Domain string `json:"domain,omitempty"`
-	// Root is where the root certificate comes from.
-	//
-	// +optional
-	// +kubebuilder:default={selfSigned: {}}
-	Root Root `json:"root,omitzero"`
-	// IntermediateTTL is how long a cluster's intermediate is valid: at least an hour, and no longer than the root.
-	//
-	// +optional
-	// +kubebuilder:default="8760h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="an intermediate that is valid for less than 1h ends before it can be replaced"
-	IntermediateTTL Duration `json:"intermediateTTL,omitempty"`
-}
-
-// Root says where the root certificate comes from: exactly one field is set.
-type Root struct {
-	// SelfSigned makes a root once and keeps it in the first cluster.
-	SelfSigned *SelfSignedRoot `json:"selfSigned"`
-}
-
-// SelfSignedRoot is a root that Isthmus makes.
-type SelfSignedRoot struct {
-	// TTL is how long the root is valid.
-	//
-	// +optional
-	// +kubebuilder:default="87600h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="a root that is valid for less than 1h ends before it can be replaced"
-	TTL Duration `json:"ttl,omitempty"`
-}
-
 // Discovery is how clusters learn of each other's services.
 type Discovery struct {
 	// Registry is where clusters learn of each other's services. With "kubernetes" every control plane watches

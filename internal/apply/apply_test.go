@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	stdcmp "cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -39,13 +40,16 @@ const canary = "c4n4ry-do-not-print"
 
 // A bench is one mesh on the shared clusters.
 type bench struct {
-	t     *testing.T
-	mesh  mesh.Mesh
-	want  object.Objects
-	wrap  func(cluster string, rt http.RoundTripper) http.RoundTripper
-	sealN int
-	mu    sync.Mutex
-	all   strings.Builder // everything that was reported
+	t    *testing.T
+	mesh mesh.Mesh
+	want object.Objects
+	wrap func(cluster string, rt http.RoundTripper) http.RoundTripper
+	take plan.Options
+	// retryFor is how long a refused request is tried again; zero: 20 s.
+	retryFor time.Duration
+	sealN    int
+	mu       sync.Mutex
+	all      strings.Builder // everything that was reported
 }
 
 // newBench is a mesh of both clusters whose objects lie in a namespace named after the test.
@@ -68,7 +72,7 @@ func (b *bench) facts() facts.Snapshot {
 func (b *bench) plan() (plan.Plan, error) {
 	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: map[object.SealKind]plan.Judge{
 		object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh,
-	}})
+	}, Options: b.take})
 }
 
 func fresh(mesh.Mesh, string, object.Object, facts.Snapshot) (string, error) { return "", nil }
@@ -109,7 +113,7 @@ func (b *bench) sealers() map[object.SealKind]apply.Sealer {
 }
 
 func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error) {
-	a := apply.Applier{Conns: b.conns(), Sealers: b.sealers(), RetryFor: 20 * time.Second, ReadyFor: 20 * time.Second}
+	a := apply.Applier{Conns: b.conns(), Sealers: b.sealers(), RetryFor: stdcmp.Or(b.retryFor, 20*time.Second), ReadyFor: 20 * time.Second}
 	return a.Apply(ctx, p, func(e apply.Event) { fmt.Fprintf(&b.all, "%+v\n", e) })
 }
 

@@ -155,7 +155,7 @@ func TestWhatIsNotOursIsRefused(t *testing.T) {
 	}
 	want := []string{
 		"cluster west: ConfigMap foreign/istio exists and is not Isthmus's (kubectl-create)",
-		"cluster west: Secret foreign/cacerts exists and is not Isthmus's (helm:base)",
+		"cluster west: Secret foreign/cacerts is a certificate authority that Isthmus did not make: workloads trust its root, and would refuse those of another",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("conflicts %q, want %q", got, want)

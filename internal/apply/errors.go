@@ -62,6 +62,9 @@ func explain(err error) string {
 		return facts.Plain(err)
 	}
 	status := s.Status()
+	if why := refusal(status); why != "" && !slices.ContainsFunc(causes(status), func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" }) {
+		return why
+	}
 	if status.Details == nil {
 		return facts.Plain(err)
 	}
@@ -85,6 +88,13 @@ func explain(err error) string {
 	return facts.Plain(err)
 }
 
+func causes(s metav1.Status) []metav1.StatusCause {
+	if s.Details == nil {
+		return nil
+	}
+	return s.Details.Causes
+}
+
 // errAppeared means that somebody made an object between plan and apply.
 var errAppeared = errors.New("it has come to exist since the plan was made")
 
@@ -101,6 +111,9 @@ func noKind(err error) bool {
 // passes tells errors that go away by themselves: an API server that restarts or chooses a leader, a webhook whose
 // program starts, a kind that was made a moment ago, a namespace that is on its way out or not seen yet.
 func passes(err error) bool {
+	if _, large := isTooLarge(err.Error()); large {
+		return false
+	}
 	switch {
 	case noKind(err), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),
 		apierrors.IsServiceUnavailable(err), apierrors.IsNotFound(err), apierrors.HasStatusCause(err, "NamespaceTerminating"):

@@ -146,7 +146,7 @@ func TestTheNextWaveIsNotTouched(t *testing.T) {
 		})
 	}
 	set, err := b.apply(t.Context(), b.mustPlan())
-	want := `cluster west: apply Deployment waves/istiod: admission webhook "policy.test" denied the request: no images from hub.test`
+	want := `cluster west: apply Deployment waves/istiod: webhook policy.test refuses it: no images from hub.test`
 	if err == nil || err.Error() != want {
 		t.Fatalf("%v, want %s", err, want)
 	}

@@ -102,18 +102,22 @@ func (w writer) giveBack(ctx context.Context, r dynamic.ResourceInterface, live 
 	return errAppeared
 }
 
-// reclaim makes items of lists ours that somebody put in the place of ours, so that applying takes them away. Only
-// managedFields change; if that is all that gets done, the next plan is the same.
+// reclaim makes fields ours that applying is to take away: items of lists that somebody put in the place of ours, and
+// all that the former owner set of an object that is taken over. Only managedFields change; if that is all that gets
+// done, the next plan goes on from there.
 func (w writer) reclaim(ctx context.Context, r dynamic.ResourceInterface) error {
-	if len(w.change.Reclaim) == 0 || w.change.Adopt {
+	if len(w.change.Reclaim) == 0 && len(w.change.Inherit) == 0 || w.change.Adopt {
 		return nil
 	}
 	live, err := r.Get(ctx, w.change.Object.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	fields, err := plan.Reclaimed(live.GetManagedFields(), w.change.Reclaim)
+	fields, err := plan.Inherited(live.GetManagedFields(), w.change.Inherit)
 	if err != nil {
+		return err
+	}
+	if fields, err = plan.Reclaimed(fields, w.change.Reclaim); err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{

@@ -11,6 +11,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
 	"isthmus.dev/isthmus/internal/view"
@@ -18,6 +19,7 @@ import (
 
 func newApply(e *env) *cobra.Command {
 	var skipUnreachable, skipChecks bool
+	var options plan.Options
 	c := &cobra.Command{
 		Use:   "apply [PLAN]",
 		Short: "Make it so; safe to run again, safe to interrupt",
@@ -27,15 +29,23 @@ is to be done it writes nothing.
 
 With a file that isthmus plan --out made it does that very plan. It reads the clusters again first, and refuses when
 the plan would now do something else, naming what moved; what does not matter for the plan does not matter. After an
-interruption the same command does what is left of the plan.`,
+interruption the same command does what is left of the plan.
+
+What is not Isthmus's is never taken without being asked. --adopt takes over an Istio that istioctl or Helm installed; no
+proxy restarts where nothing needs to change, and no certificate authority is replaced. --take-over overrules who keeps
+applying a field or an object: look at the plan with the same flags first. A saved plan has its own.`,
 		Args: atMostOneFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			eng, err := e.charted(c.Context())
 			if err != nil {
 				return err
 			}
-			make, again := eng.Plan, "isthmus apply"
+			eng.Options = options
+			make, again := eng.Plan, "isthmus apply"+flagsOf(options)
 			if len(args) == 1 {
+				if flags := flagsOf(options); flags != "" {
+					return usagef("%s was decided when the plan was made; give%s to isthmus plan", args[0], flags)
+				}
 				saved, err := readPlan(args[0])
 				if err != nil {
 					return err
@@ -54,6 +64,7 @@ interruption the same command does what is left of the plan.`,
 	}
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
 	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
+	takeOverFlags(c, &options)
 	return c
 }
 
@@ -92,11 +103,11 @@ istiod itself puts into every namespace. Without --yes it shows what it would de
 }
 
 // prospect makes a plan while saying that clusters are being read.
-func (e *env) prospect(ctx context.Context, plan func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
+func (e *env) prospect(ctx context.Context, make func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
 	wait := screen.NewProgress(e.Streams)
 	defer wait.Close()
 	wait.Set("facts", "reading clusters")
-	return plan(ctx)
+	return make(ctx)
 }
 
 // mayApply refuses before the first write: a cluster that does not answer, or a preflight check that finds an error.
@@ -108,7 +119,7 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 		}
 	}
 	if len(why) == 0 && !skipChecks {
-		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts}) {
+		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts, Options: eng.Options}) {
 			for _, f := range r.Findings {
 				if f.Severity != verify.Error {
 					continue
@@ -148,7 +159,7 @@ func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, n
 	case err == nil:
 		return nil
 	case errors.As(err, &conflict):
-		return err
+		return fmt.Errorf("%s\n  Nothing was changed. More: isthmus plan%s", strings.Join(view.InTheWay(conflict.Conflicts, false), "\n"), flagsOf(eng.Options))
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted\n  Go on: %s", again)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type initFlags struct {
 	name     string
 	network  string
 	force    bool
+	adopt    bool
 }
 
 func newInit(e *env) *cobra.Command {
@@ -37,17 +39,21 @@ func newInit(e *env) *cobra.Command {
 		Long: `Init writes a short document, mesh.yaml, of the clusters that some contexts of your kubeconfig lead to.
 It asks no cluster anything, and never writes over a file unless --force says so.
 
+With --adopt it reads the clusters and writes the document of the Istio that runs there: values, mesh configuration,
+names, networks and root as they are, so that isthmus plan --adopt has little or nothing to change.
+
 Without --context it asks which contexts, if it has a terminal to ask at.`,
 		Example: `  isthmus init --context kind-east --context kind-west
   isthmus init --name shop --network shared -f shop.yaml`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return e.runInit(f, e.atTerminal()) },
+		RunE: func(c *cobra.Command, _ []string) error { return e.runInit(c.Context(), f, e.atTerminal()) },
 	}
 	flags := c.Flags()
 	flags.StringSliceVar(&f.contexts, "context", nil, "kubeconfig context of a cluster; may be repeated")
 	flags.StringVar(&f.name, "name", "", "the mesh's name (default: the name of this folder)")
 	flags.StringVar(&f.network, "network", "separate", `"separate": each cluster its own network; "shared": pods reach each other directly`)
 	flags.BoolVar(&f.force, "force", false, "write over a file that exists")
+	flags.BoolVar(&f.adopt, "adopt", false, "read the clusters, and write the document of the Istio that runs there")
 	return c
 }
 
@@ -59,7 +65,7 @@ type drafted struct {
 }
 
 // runInit writes the document. Where flags name no context and asks says that somebody is there, it asks.
-func (e *env) runInit(f initFlags, asks bool) error {
+func (e *env) runInit(ctx context.Context, f initFlags, asks bool) error {
 	if len(e.set) > 0 {
 		return usagef("init takes no --set: give it to the commands that read the document, or edit the document")
 	}
@@ -82,6 +88,9 @@ func (e *env) runInit(f initFlags, asks bool) error {
 		d.Name = folder()
 	} else if mesh.Label(d.Name) != d.Name {
 		return usagef("--name %q cannot name a mesh: lower-case letters, digits and \"-\", at most 63; try %s", d.Name, mesh.Label(d.Name))
+	}
+	if f.adopt {
+		return e.initAdopt(ctx, d, f.force)
 	}
 	text := d.Text()
 	if e.file == "-" {

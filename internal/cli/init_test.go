@@ -109,7 +109,7 @@ Next: isthmus check --kubeconfig ../kubeconfig
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			e, out, _ := initEnv(t, c.stdin)
-			err := e.runInit(c.flags, c.asks)
+			err := e.runInit(t.Context(), c.flags, c.asks)
 			if code := codeOf(err); code != c.code {
 				t.Errorf("exit code %d (%v), want %d", code, err, c.code)
 			}
@@ -152,7 +152,7 @@ func TestInitLeavesFilesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := initFlags{contexts: []string{"kind-east"}, network: "separate"}
-	err := e.runInit(f, false)
+	err := e.runInit(t.Context(), f, false)
 	if err == nil || !strings.Contains(err.Error(), "left as it is") {
 		t.Errorf("init over a file: %v", err)
 	}
@@ -160,7 +160,7 @@ func TestInitLeavesFilesAlone(t *testing.T) {
 		t.Errorf("the file now says %q", got)
 	}
 	f.force = true
-	if err := e.runInit(f, false); err != nil {
+	if err := e.runInit(t.Context(), f, false); err != nil {
 		t.Errorf("init --force: %v", err)
 	}
 	if diff := cmp.Diff(map[string]string{"east": "kind-east"}, contextsOf(t, defaultFile)); diff != "" {
@@ -171,7 +171,7 @@ func TestInitLeavesFilesAlone(t *testing.T) {
 func TestInitWritesToStandardOutput(t *testing.T) {
 	e, out, _ := initEnv(t, "")
 	e.file = "-"
-	if err := e.runInit(initFlags{contexts: []string{"kind-east"}, network: "separate"}, false); err != nil {
+	if err := e.runInit(t.Context(), initFlags{contexts: []string{"kind-east"}, network: "separate"}, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := mesh.Load("-", out.Bytes(), nil); err != nil {
@@ -187,7 +187,7 @@ func TestInitWithoutContexts(t *testing.T) {
 	if err := os.WriteFile(e.kubeconfig, []byte("apiVersion: v1\nkind: Config\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := e.runInit(initFlags{network: "separate"}, true)
+	err := e.runInit(t.Context(), initFlags{network: "separate"}, true)
 	if err == nil || !strings.Contains(err.Error(), "no contexts") || !strings.Contains(err.Error(), "isthmus-lab up") {
 		t.Errorf("no contexts: %v", err)
 	}
@@ -195,7 +195,7 @@ func TestInitWithoutContexts(t *testing.T) {
 
 func TestInitAsksWithNumbers(t *testing.T) {
 	e, _, errOut := initEnv(t, "2\n")
-	if err := e.runInit(initFlags{network: "separate"}, true); err != nil {
+	if err := e.runInit(t.Context(), initFlags{network: "separate"}, true); err != nil {
 		t.Fatal(err)
 	}
 	want := `Which of these contexts are the mesh's clusters?

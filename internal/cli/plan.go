@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,8 @@ func newPlan(e *env) *cobra.Command {
 		Short: "What would change, where and why; nothing is written",
 		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing to a cluster.
 
-An object that somebody changed by hand is shown with who did it and when.
+An object that somebody changed by hand is shown with who did it and when. What is somebody else's stands in the way, and
+is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change.
 
 With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
 plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
@@ -53,12 +53,14 @@ with no cluster, and is the same, byte for byte, as it would have been then.`,
 	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit 3 if something would change")
 	c.Flags().StringVar(&o.out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringVar(&o.from, "from", "", "make the plan from recorded facts (isthmus facts), with no cluster; - is standard input")
+	takeOverFlags(c, &o.Options)
 	return c
 }
 
 type planOptions struct {
 	show, out, from string
 	detailed        bool
+	plan.Options
 }
 
 func (e *env) plan(ctx context.Context, o planOptions) error {
@@ -75,6 +77,7 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 	if err != nil {
 		return err
 	}
+	eng.Options = o.Options
 	make := eng.Plan
 	if o.from != "" {
 		now, err := e.recorded(o.from, eng.Mesh)
@@ -103,11 +106,31 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 }
 
 func planNext(p *screen.Page, pl plan.Plan, o planOptions) {
-	if view.Changes(pl) == 0 {
+	switch {
+	case len(pl.Conflicts) > 0:
+		fmt.Fprintln(p, "Apply would stop here. Nothing is written before what is in the way is settled.")
+		return
+	case view.Changes(pl) == 0:
 		return
 	}
 	if o.show == "" {
 		fmt.Fprint(p, "Details: isthmus plan --show all   ")
 	}
-	fmt.Fprintln(p, strings.TrimSpace("Do it: isthmus apply "+o.out))
+	if o.out != "" {
+		fmt.Fprintln(p, "Do it: isthmus apply "+o.out)
+		return
+	}
+	fmt.Fprintln(p, "Do it: isthmus apply"+flagsOf(pl.Options))
+}
+
+// flagsOf repeats the flags that a plan was made with.
+func flagsOf(o plan.Options) string {
+	flags := ""
+	if o.Adopt {
+		flags += " --adopt"
+	}
+	for _, t := range o.TakeOver {
+		flags += fmt.Sprintf(" --take-over=%q", t)
+	}
+	return flags
 }

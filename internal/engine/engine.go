@@ -34,6 +34,8 @@ type Engine struct {
 	Deadline time.Duration
 	// Charts reads charts that are not embedded; its zero value will do.
 	Charts charts.Reader
+	// Options are what a plan may take from others.
+	Options plan.Options
 }
 
 // LoadCharts returns an engine whose mesh has all charts to render from. It is needed before Want and what builds on
@@ -101,7 +103,10 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 }
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {
-	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod})
+	p, err := plan.Make(plan.Input{
+		Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod,
+		Options: e.Options, Guards: []plan.Guard{trust.Guard},
+	})
 	return Prospect{Plan: p, Facts: now}, err
 }
 

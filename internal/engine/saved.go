@@ -120,6 +120,7 @@ func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 	if moved := others(s, now); len(moved) > 0 {
 		return Prospect{}, &MovedError{moved}
 	}
+	e.Options = s.Plan.Options
 	fresh, err := e.decide(want, now)
 	if err != nil {
 		return Prospect{}, err

@@ -58,6 +58,8 @@ type Cluster struct {
 	Meshed []Meshed `json:"meshed,omitempty"`
 	// MeshedMore tells that there are more such pods than were counted.
 	MeshedMore bool `json:"meshedMore,omitempty"`
+	// Foreign are parts of an Istio that Isthmus did not install, and what its installer keeps of the installation.
+	Foreign []Foreign `json:"foreign,omitempty"`
 
 	// Live are the objects that the plan or the inventory names and that exist, Secrets without content.
 	Live map[object.Ref]*unstructured.Unstructured `json:"-"`
@@ -130,6 +132,14 @@ type Istiod struct {
 	Roots []string
 	// Since is when the oldest of its pods started; zero when none has.
 	Since time.Time
+}
+
+// A Foreign object belongs to an Istio that Isthmus did not install.
+type Foreign struct {
+	Object object.Ref
+	Owner  string // as Owner says
+	// Record tells that it is no part of Istio but what its installer remembers it by, and what to do about it.
+	Record string
 }
 
 // A Gateway is an east-west gateway's Service and its pods.

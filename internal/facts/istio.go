@@ -114,7 +114,7 @@ func (g *gatherer) controlPlanes(ctx context.Context) error {
 	slices.SortFunc(g.out.Istiods, func(a, b Istiod) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
-	return nil
+	return g.foreign(ctx)
 }
 
 func istiodOf(d appsv1.Deployment) Istiod {

@@ -117,7 +117,8 @@ func (g *gatherer) get(ctx context.Context, ref object.Ref, version string) (*un
 	return r.Get(ctx, ref.Name, metav1.GetOptions{})
 }
 
-// getCRD reads a kind without its schema: its managedFields tell all that a plan asks.
+// getCRD reads a kind without its schema, which is large: managedFields tell all that a plan asks of one of ours. Of
+// somebody else's it asks whether it serves what is wanted.
 func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 	client, err := metadata.NewForConfig(g.conn.Config)
 	if err != nil {
@@ -126,6 +127,13 @@ func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstr
 	m, err := client.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
+	}
+	if m.Labels[object.LabelMesh] == "" {
+		r, err := g.conn.Resource(gvkOf(object.Ref{Group: crdResource.Group, Kind: "CustomResourceDefinition"}, crdResource.Version), "")
+		if err != nil {
+			return nil, err
+		}
+		return r.Get(ctx, name, metav1.GetOptions{})
 	}
 	m.TypeMeta = metav1.TypeMeta{APIVersion: crdResource.GroupVersion().String(), Kind: "CustomResourceDefinition"}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(m)

@@ -15,10 +15,11 @@ import (
 func Owner(o metav1.Object) string {
 	labels, notes := o.GetLabels(), o.GetAnnotations()
 	marks := []struct{ prefix, value string }{
-		{"helm:", notes["meta.helm.sh/release-name"]},
+		// Who uses Helm comes before Helm: Sail and Flux install releases and put them back.
+		{"operator:", ownerReference(o)},
 		{"argocd:", cmp.Or(notes["argocd.argoproj.io/tracking-id"], labels["argocd.argoproj.io/instance"])},
 		{"flux:", cmp.Or(labels["kustomize.toolkit.fluxcd.io/name"], labels["helm.toolkit.fluxcd.io/name"])},
-		{"operator:", ownerReference(o)},
+		{"helm:", notes["meta.helm.sh/release-name"]},
 	}
 	if labels[object.LabelMesh] != "" {
 		return "isthmus"

@@ -36,7 +36,11 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		Verify:   spec.Verify,
 		Source:   source,
 		Istio:    istioOf(spec.Istio, v1alpha1.ClusterIstio{}, source),
-		Trust:    Trust{Domain: spec.Trust.Domain},
+		Trust:    Trust{Domain: spec.Trust.Domain, ExistingRoot: spec.Trust.Root.Existing != nil},
+	}
+	root := spec.Trust.Root.SelfSigned
+	if root == nil {
+		root = &v1alpha1.SelfSignedRoot{TTL: "0s"}
 	}
 	for _, d := range []struct {
 		into *time.Duration
@@ -44,7 +48,7 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	}{
 		{&m.CredentialTTL, spec.Discovery.CredentialTTL},
 		{&m.Trust.IntermediateTTL, spec.Trust.IntermediateTTL},
-		{&m.Trust.RootTTL, spec.Trust.Root.SelfSigned.TTL},
+		{&m.Trust.RootTTL, root.TTL},
 	} {
 		var err error
 		if *d.into, err = time.ParseDuration(string(d.from)); err != nil {

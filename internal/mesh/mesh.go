@@ -72,7 +72,9 @@ func (i Istio) Value(keys ...string) any { return at(i.Values, keys...) }
 
 // Trust is the mesh's identity domain and its certificates.
 type Trust struct {
-	Domain          string
+	Domain string
+	// ExistingRoot tells that the clusters' certificate authorities are somebody else's to make; RootTTL is then zero.
+	ExistingRoot    bool
 	RootTTL         time.Duration
 	IntermediateTTL time.Duration
 }

@@ -24,8 +24,14 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
-	changed := live.GetAnnotations()[object.AnnotationApplied] != want.GetAnnotations()[object.AnnotationApplied]
-	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed}
+	changed := c.TakeOver || live.GetAnnotations()[object.AnnotationApplied] != want.GetAnnotations()[object.AnnotationApplied]
+	if c.TakeOver {
+		ours, others = inherit(ours, others, c.Inherit)
+	}
+	if changed {
+		quiet(want, live)
+	}
+	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed, inherited: c.TakeOver}
 	if _, whole := live.Object["spec"]; changed && !whole && want.GetKind() == "CustomResourceDefinition" {
 		diff.kind = "" // facts hold only the metadata of kinds, which are megabytes
 	} else {
@@ -49,7 +55,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	case !changed && len(c.Fields) == 0:
 		c.Action = Unchanged
 		return nil
-	case c.Adopt && d.overruled(c, live):
+	case c.Adopt && d.overruled(c), d.disputed(c):
 		c.Action = ""
 		return nil
 	}
@@ -62,17 +68,21 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" {
 		c.Action, c.Reason = Replace, field+" cannot be changed in place"
 	}
-	c.Impact = d.impact(c, live)
+	c.Impact = append(c.Impact, d.impact(c, live)...)
+	if c.TakeOver && !d.takeOver(c, live) {
+		c.Action = ""
+	}
 	return nil
 }
 
 // overruled tells whether adopting a namespace would change what somebody else set in it: then it is a conflict.
-func (d *decider) overruled(c *Change, live *unstructured.Unstructured) bool {
+func (d *decider) overruled(c *Change) bool {
 	for _, f := range c.Fields {
-		if f.By == "" || f.From == "" {
+		if f.By == "" || f.From == "" || d.in.Options.namedAlone(c.Object) {
 			continue
 		}
-		d.conflict(c.Object, f.By, fmt.Sprintf("has %s %s, set by %s, and %s is wanted", f.Path, f.From, f.By, f.To))
+		d.conflict(c.Object, f.By, fmt.Sprintf("has %s %s, set by %s, and %s is wanted", f.Path, f.From, f.By, f.To),
+			fmt.Sprintf("write %s into the document, or change it: --take-over=%q", f.From, c.Object.String()))
 		return true
 	}
 	return false
@@ -158,7 +168,7 @@ func bare(live *unstructured.Unstructured) *unstructured.Unstructured {
 func (d *decider) inventory(changes []Change) (*Change, error) {
 	refs := slices.Clone(d.kept)
 	for _, c := range changes {
-		if c.Action != Delete && c.Want != nil && len(c.Want.Body.GetLabels()) > 0 && !isSystem(c.Object) {
+		if c.Action != Delete && !c.Beside && c.Want != nil && len(c.Want.Body.GetLabels()) > 0 && !isSystem(c.Object) {
 			refs = append(refs, c.Object)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +18,7 @@ import (
 type manager struct {
 	name string
 	at   time.Time
+	keep bool           // it applies what it set again by itself
 	set  *fieldpath.Set // nil where this manager has nothing at or under the place in question
 }
 
@@ -46,7 +48,9 @@ func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []ma
 			}
 			continue
 		}
-		others = append(others, manager{name: name, at: timeOf(e["time"]), set: set})
+		operation, _ := e["operation"].(string)
+		subresource, _ := e["subresource"].(string)
+		others = append(others, manager{name: name, at: timeOf(e["time"]), keep: keepsApplying(name, operation, subresource), set: set})
 	}
 	return ours, others, nil
 }
@@ -105,9 +109,11 @@ type differ struct {
 	// changed tells that another body is wanted than was last applied. When it is not, a field that is still
 	// ours cannot have drifted, however the API server writes its value.
 	changed bool
-	diffs   []FieldDiff
-	yielded []func()         // take fields that a controller keeps out of the wanted body
-	reclaim []fieldpath.Path // items of lists that somebody put in the place of ours
+	// inherited tells that what others set counts as ours: values that the API server filled in are among it.
+	inherited bool
+	diffs     []FieldDiff
+	yielded   []func()         // take fields that a controller keeps out of the wanted body
+	reclaim   []fieldpath.Path // items of lists that somebody put in the place of ours
 }
 
 // cursor is one place in the walk.
@@ -283,8 +289,8 @@ func (d *differ) leaf(c cursor, pe fieldpath.PathElement, path string, want, liv
 	if owned && !d.changed {
 		return
 	}
-	if !ok && empty(want) || same(want, live) {
-		return
+	if !ok && (empty(want) || want == "" && strings.HasPrefix(path, "spec.")) || same(want, live) {
+		return // an empty text of a spec is not written down; a ConfigMap's is
 	}
 	who := c.owner(pe)
 	if !owned && yields(d.kind, path, who.name) {
@@ -293,7 +299,7 @@ func (d *differ) leaf(c cursor, pe fieldpath.PathElement, path string, want, liv
 	}
 	diff := FieldDiff{Path: path, From: d.show(path, live, ok), To: d.show(path, want, true)}
 	if !owned {
-		diff.By, diff.At = who.name, who.at
+		diff.By, diff.At, diff.Kept = who.name, who.at, who.keep
 	}
 	d.diffs = append(d.diffs, diff)
 }
@@ -317,7 +323,9 @@ func (d *differ) gone(path string, ours *fieldpath.Set, want, live any) {
 		}
 		w, wanted := get(want, pe)
 		if !wanted {
-			d.diffs = append(d.diffs, FieldDiff{Path: at, From: d.show(at, l, true)})
+			if was := d.show(at, l, true); !d.inherited || !staysAsItIs(at, was) {
+				d.diffs = append(d.diffs, FieldDiff{Path: at, From: was})
+			}
 			return
 		}
 		d.gone(at, child(ours, pe), w, l)

@@ -30,6 +30,17 @@ func (d *decider) impact(c *Change, live *unstructured.Unstructured) []string {
 		if c.Action == Delete {
 			return []string{fmt.Sprintf("deletes everything in namespace %s", c.Object.Name)}
 		}
+		return impactOfNetwork(c)
+	}
+	return nil
+}
+
+// impactOfNetwork tells of a cluster's move to another network.
+func impactOfNetwork(c *Change) []string {
+	for _, f := range c.Fields {
+		if f.Path == "metadata.labels.topology.istio.io/network" && f.From != "" {
+			return []string{fmt.Sprintf("moves %s from network %s to %s: calls to its endpoints take another way at once, and fail until every cluster knows", c.Cluster, f.From, shown(f.To))}
+		}
 	}
 	return nil
 }

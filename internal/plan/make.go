@@ -24,12 +24,16 @@ type Input struct {
 	// Restart says why a workload that exists must start anew although nothing in it is wanted otherwise: what it read
 	// when it started has changed. "" if it need not; nil for nothing ever must.
 	Restart Judge
+	// Options are what may be taken from others.
+	Options Options
+	// Guards are asked about every cluster that answers.
+	Guards []Guard
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
 // object without a name, a judge that says that going on would do harm.
 func Make(in Input) (Plan, error) {
-	p := Plan{Mesh: in.Mesh.Name}
+	p := Plan{Mesh: in.Mesh.Name, Options: in.Options}
 	pending := pendingClusters(in)
 	decided, err := decideEach(in, pending)
 	if err != nil {
@@ -42,7 +46,9 @@ func Make(in Input) (Plan, error) {
 	all := make([]Change, 0, total)
 	for _, d := range decided {
 		all = append(all, d.changes...)
+		d.guard()
 		p.Conflicts = append(p.Conflicts, d.conflicts...)
+		p.Leftovers = append(p.Leftovers, d.leftovers()...)
 	}
 	for _, c := range in.Mesh.Clusters {
 		if why := pending[c.Name]; why != "" {
@@ -244,9 +250,11 @@ func (d *decider) change(o object.Object) (*Change, error) {
 		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
 	c.Want = &prepared
-	if live != nil && !ours && !adopt {
-		d.foreign(ref, live)
+	switch {
+	case live != nil && !ours && !adopt && !d.claim(c, live), live == nil && d.ownRoot(c):
 		return nil, nil
+	case c.Beside:
+		return c, nil
 	}
 	if live != nil {
 		c.UID = string(live.GetUID())
@@ -261,7 +269,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 			c.Reason = restart
 		}
 	}
-	if o.Sealed != nil && !aboutPending {
+	if o.Sealed != nil && !aboutPending && !(c.TakeOver && authority(o.Sealed)) {
 		return d.judge(c)
 	}
 	c.Seal = c.Seal && live == nil
@@ -306,15 +314,7 @@ func isSystem(ref object.Ref) bool {
 	return ref.Kind == "Namespace" && ref.Name == object.SystemNamespace
 }
 
-func (d *decider) foreign(ref object.Ref, live *unstructured.Unstructured) {
-	owner := facts.Owner(live)
-	why := fmt.Sprintf("exists and is not Isthmus's (%s)", owner)
-	if other := live.GetLabels()[object.LabelMesh]; other != "" {
-		why = fmt.Sprintf("exists and belongs to mesh %s", other)
-	}
-	d.conflict(ref, owner, why)
-}
-
-func (d *decider) conflict(ref object.Ref, owner, why string) {
-	d.conflicts = append(d.conflicts, Conflict{Cluster: d.cluster, Object: ref, Owner: owner, Why: why})
+// conflict notes an object that is in the way, and what to do about it if that can be said.
+func (d *decider) conflict(ref object.Ref, owner, why string, do ...string) {
+	d.conflicts = append(d.conflicts, Conflict{Cluster: d.cluster, Object: ref, Owner: owner, Why: why, Do: strings.Join(do, "; ")})
 }

@@ -37,6 +37,8 @@ type FieldDiff struct {
 	By string `json:"by,omitempty"`
 	// At is when By did it.
 	At time.Time `json:"at,omitzero"`
+	// Kept tells that By applies the field again by itself.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // A Change is one object in one cluster, why it changes, and what that disturbs.
@@ -55,6 +57,12 @@ type Change struct {
 	Seal bool `json:"seal,omitempty"`
 	// Adopt tells that the object is not ours yet, so nothing in it may be overruled.
 	Adopt bool `json:"adopt,omitempty"`
+	// TakeOver tells that the object is somebody else's and becomes ours as it is wanted.
+	TakeOver bool `json:"takeOver,omitempty"`
+	// Inherit are field managers whose fields become ours when an object is taken over.
+	Inherit []string `json:"inherit,omitempty"`
+	// Beside tells that the object is somebody else's, does what is wanted, and is left to them.
+	Beside bool `json:"beside,omitempty"`
 	// Want is the object to apply; nil for Delete. Its sealed content is not in it.
 	Want *object.Object `json:"-"`
 	// First is applied before all other changes of the cluster; only the inventory has one. It lists what is ours
@@ -81,6 +89,7 @@ type Conflict struct {
 	Object  object.Ref `json:"object"`
 	Owner   string     `json:"owner"` // whose it is, as far as that can be told
 	Why     string     `json:"why"`
+	Do      string     `json:"do,omitempty"` // what to do about it, as a person would type or write it
 }
 
 func (c Conflict) String() string {
@@ -95,6 +104,10 @@ type Plan struct {
 	Pending []Pending `json:"pending,omitempty"`
 	// Conflicts stop apply before the first write.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
+	// Options are what the plan was allowed to take from others.
+	Options Options `json:"options,omitzero"`
+	// Leftovers belong to an Istio that somebody else installed and to nothing in the document: they are left alone.
+	Leftovers []Leftover `json:"leftovers,omitempty"`
 }
 
 // A Pending cluster and why.
@@ -107,6 +120,10 @@ type Pending struct {
 // An error means that going on would do harm (the root is lost, say). It is asked about objects that do not
 // exist too, since only it can tell a root that was never made from one that was lost.
 type Judge func(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (stale string, err error)
+
+// A Guard says of a cluster as a whole what stands in the way of changing it at all, on which object, and what to do;
+// why is "" where nothing does.
+type Guard func(m mesh.Mesh, cluster string, now facts.Snapshot) (ref object.Ref, why, do string)
 
 // Counts are a plan's changes by action.
 func (p Plan) Counts() map[Action]int {

@@ -38,6 +38,8 @@ const (
 	Namespace = object.IstioNamespace
 	// CACerts is the Secret that it reads (istio.io/istio/security/pkg/pki/ca: CACertsSecret).
 	CACerts = "cacerts"
+	// SelfSigned is the Secret in which istiod keeps the root that it makes for itself where it finds no cacerts.
+	SelfSigned = "istio-ca-secret"
 	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).
 	CACert = "ca-cert.pem"
 	// CAKey is the data key of its key.
@@ -49,9 +51,12 @@ const (
 )
 
 // Objects returns the Secrets of a mesh's trust, without content: the root in the home cluster, an intermediate
-// in every cluster.
+// in every cluster; none where the clusters have authorities of their own, see Guard.
 func Objects(m mesh.Mesh) object.Objects {
 	out := object.Objects{}
+	if m.Trust.ExistingRoot {
+		return out
+	}
 	home := m.Home().Name
 	out.Add(home, label.Own(m.Name, object.Object{
 		Part:   object.PartTrust,

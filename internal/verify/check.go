@@ -8,6 +8,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/plan"
 )
 
 // A Severity says what a finding means for the one who runs the command.
@@ -44,6 +45,8 @@ type Check struct {
 type Input struct {
 	Mesh mesh.Mesh
 	Now  facts.Snapshot
+	// Options are what the plan that is asked about may take from others.
+	Options plan.Options
 
 	// leave are clusters that a check this one needs has found wanting; Members leaves them out.
 	leave map[string]string

@@ -113,8 +113,8 @@ var istioChecks = []Check{
 	{
 		ID: idIstioOurs, Severity: Error, Needs: answered(), Run: istioIsOurs,
 		Question: "Is every Istio that is there isthmus's own?",
-		Why:      "Two tools that install one Istio undo each other's work. Isthmus takes over none that it did not install.",
-		Fix:      "Remove the other Istio with the tool that installed it, or leave the cluster out of the document.",
+		Why:      "Two tools that install one Istio undo each other's work. Isthmus takes over what it did not install only when it is told to.",
+		Fix:      "Take it over: isthmus init --adopt writes a document that fits what runs, isthmus plan --adopt shows what would change and what stands in the way. Or remove it with the tool that installed it, or leave the cluster out of the document.",
 	},
 	{
 		ID: "CHK016", Severity: Error, Needs: answered(), Run: meshIsOurs,
@@ -126,7 +126,7 @@ var istioChecks = []Check{
 		ID: "CHK017", Severity: Warning, Needs: answered(idIstioOurs), Run: crdsHaveOneOwner,
 		Question: "Does nobody else keep Istio's CustomResourceDefinitions?",
 		Why:      "They are one per cluster. A tool that applies an older version of them takes fields away that the newer istiod needs.",
-		Fix:      "See that no other tool (a Helm release of istio/base, a GitOps repository) applies them any more.",
+		Fix:      "A mesh works beside them as long as they serve what it needs. See that no other tool (a Helm release of istio/base, a GitOps repository) applies an older version of them, or take them over with --adopt.",
 	},
 	{
 		ID: "CHK018", Severity: Error, Needs: answered(idRights, idIstioOurs), Run: webhooksAgree,

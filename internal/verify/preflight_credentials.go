@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"isthmus.dev/isthmus/internal/discovery"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/object"
 )
@@ -140,8 +141,13 @@ func remotesAreOnce(in Input) []Finding {
 			Seen: fmt.Sprintf("isthmus did not make this credential for %s: istiod takes whichever of two it sees first and ignores the other", r.about),
 			Do:   r.drop(),
 		}
-		if r.about == r.holder.Name {
+		switch ours := r.secret.Namespace == discovery.RemoteNamespace && r.secret.Name == discovery.RemoteSecret(r.about); {
+		case r.about == r.holder.Name:
 			f.Severity, f.Seen = Note, "a remote secret for the cluster that it is in: istiod ignores it"
+		case ours && in.Options.Adopt:
+			continue // it is taken over, with a token of ours
+		case ours:
+			f.Do = "take it over, with a token that ends: isthmus plan --adopt"
 		}
 		out = append(out, f)
 	}

@@ -10,6 +10,7 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
 )
 
 const (
@@ -42,14 +43,39 @@ func istioIsOurs(in Input) []Finding {
 			if version == "" {
 				version = "of unknown version"
 			}
-			out = append(out, Finding{
+			f := Finding{
 				Cluster: m.Name, Object: "Deployment " + i.Namespace + "/" + i.Name,
-				Seen: fmt.Sprintf("has Istio %s (revision %s) that isthmus did not install; owner: %s", version, revisionOf(i.Revision), i.Owner),
-				Do:   removal(m.Cluster, i) + ", or leave the cluster out of spec.clusters: isthmus takes over no Istio of others",
-			})
+				Seen: fmt.Sprintf("has Istio %s (revision %s) that isthmus did not install; owner: %s%s", version, revisionOf(i.Revision), i.Owner, partsOf(m.Facts, i.Owner)),
+				Do:   "see what taking it over would change: isthmus plan --adopt (a document that fits it: isthmus init --adopt); or " + removal(m.Cluster, i),
+			}
+			if in.Options.Adopt || slices.Contains(in.Options.TakeOver, plan.TakeOverAll) || slices.Contains(in.Options.TakeOver, i.Owner) {
+				f.Severity, f.Do = Note, "it is taken over; what stands in the way is a conflict of the plan"
+			}
+			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// partsOf counts what else an installer has in a cluster.
+func partsOf(f *facts.Cluster, owner string) string {
+	n, records := 0, 0
+	for _, x := range f.Foreign {
+		switch {
+		case x.Owner != owner:
+		case x.Record != "":
+			records++
+		default:
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return ""
+	case records == 0:
+		return fmt.Sprintf(", %s of it", plural(n, "object"))
+	}
+	return fmt.Sprintf(", %s of it and %s of its installer", plural(n, "object"), plural(records, "record"))
 }
 
 // removal says how to remove an Istio, in the words of the tool that installed it.
@@ -96,7 +122,7 @@ func crdsHaveOneOwner(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: m.Name, Object: "CustomResourceDefinition " + names[0],
 				Seen: fmt.Sprintf("%s of Istio already there, owner: %s", plural(len(names), "CustomResourceDefinition"), owner),
-				Do:   "apply brings them to the document's Istio and keeps them; see that nothing else applies another version of them",
+				Do:   "they are left to it as long as they serve what this Istio needs, and plan says where they do not; to keep them with isthmus: --adopt",
 			})
 		}
 	}
@@ -113,7 +139,7 @@ func webhooksAgree(in Input) []Finding {
 			}
 			for _, other := range m.Facts.Webhooks[:n] {
 				if w.Kind == other.Kind && revisionOf(w.Revision) == revisionOf(other.Revision) && w.Service != other.Service &&
-					w.Service != "" && other.Service != "" {
+					w.Service != "" && other.Service != "" && !tagged(w) && !tagged(other) {
 					out = append(out, Finding{
 						Cluster: m.Name, Object: w.Kind + " " + w.Name,
 						Seen: fmt.Sprintf("answers for revision %s, as %s does, but calls %s instead of %s", revisionOf(w.Revision), other.Name, w.Service, other.Service),
@@ -126,10 +152,13 @@ func webhooksAgree(in Input) []Finding {
 	return out
 }
 
+// tagged tells of a webhook that it calls a Service which istioctl made for a revision's tag: another name of its istiod.
+func tagged(w facts.Webhook) bool { return strings.Contains(w.Service, "-revision-tag-") }
+
 // deadWebhook judges a webhook that calls a control plane which is not there. One of ours apply mends.
 func deadWebhook(m Member, w facts.Webhook) (Finding, bool) {
 	there := slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return i.Namespace+"/"+i.Name == w.Service })
-	elsewhere := w.Service == "" || strings.Contains(w.Service, "://") // a URL: an istiod of another cluster
+	elsewhere := w.Service == "" || tagged(w) && len(m.Facts.Istiods) > 0 || strings.Contains(w.Service, "://") // a URL: an istiod of another cluster
 	if elsewhere || there || w.Owner == ownerIsthmus {
 		return Finding{}, false
 	}

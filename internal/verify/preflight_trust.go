@@ -9,12 +9,12 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/trust"
 )
 
 const (
-	cacerts       = istioNamespace + "/cacerts"
-	istioCASecret = istioNamespace + "/istio-ca-secret"      // where an istiod without cacerts keeps its own root
-	rootSecret    = object.SystemNamespace + "/isthmus-root" // in the home cluster, the mesh's own root
+	cacerts    = istioNamespace + "/cacerts"
+	rootSecret = object.SystemNamespace + "/isthmus-root" // in the home cluster, the mesh's own root
 	// clusterNameDefault is the name of every Istio that was given none (DefaultClusterName in istio
 	// pkg/config/constants).
 	clusterNameDefault = "Kubernetes"
@@ -206,7 +206,7 @@ func cacertsAreOurs(in Input) []Finding {
 	var out []Finding
 	for _, m := range in.Members() {
 		s := m.Facts.Secrets[cacerts]
-		if s == nil || madeHere(s, in.Mesh) {
+		if s == nil || madeHere(s, in.Mesh) || in.Mesh.Trust.ExistingRoot || slices.Contains(in.Options.TakeOver, "Secret "+cacerts) {
 			continue
 		}
 		who := "isthmus did not make"
@@ -215,14 +215,15 @@ func cacertsAreOurs(in Input) []Finding {
 		}
 		out = append(out, Finding{
 			Cluster: m.Name, Object: "Secret " + cacerts, Seen: "has a certificate authority (cacerts) that " + who + ": apply leaves it alone, and stops",
-			Do: fmt.Sprintf("keep a copy and take it away: %s", kubectl(m.Cluster, "-n "+istioNamespace+" delete secret cacerts")),
+			Do: "if the cacerts of all clusters have one root, keep them: spec.trust.root: {existing: {}}. To give the root up, which fails calls until every workload was restarted, " +
+				fmt.Sprintf("keep a copy and: isthmus apply --take-over=%q", "Secret "+cacerts),
 		})
 	}
 	return out
 }
 
 func rootIsKept(in Input) []Finding {
-	if len(in.Mesh.Clusters) == 0 {
+	if len(in.Mesh.Clusters) == 0 || in.Mesh.Trust.ExistingRoot {
 		return nil
 	}
 	home := in.Mesh.Home()
@@ -251,16 +252,14 @@ func rootsAgree(in Input) []Finding {
 	var first []facts.Certificate
 	at := ""
 	for _, m := range in.Members() {
-		roots, secret := rootsOf(m)
+		roots, secret := trust.Roots(m.Facts)
 		switch {
 		case len(roots) == 0:
 			continue
 		case first == nil:
 			first, at = roots, m.Name
 			continue
-		case slices.ContainsFunc(roots, func(r facts.Certificate) bool {
-			return slices.ContainsFunc(first, func(o facts.Certificate) bool { return o.SPKI == r.SPKI && o.Subject == r.Subject })
-		}):
+		case trust.ShareRoot(roots, first):
 			continue
 		}
 		f := Finding{
@@ -274,17 +273,6 @@ func rootsAgree(in Input) []Finding {
 		out = append(out, f)
 	}
 	return out
-}
-
-// rootsOf are the roots that a cluster's istiod hands out, and the Secret they are in.
-func rootsOf(m Member) ([]facts.Certificate, *facts.Secret) {
-	if s := m.Facts.Secrets[cacerts]; s != nil {
-		return s.Certificates["root-cert.pem"], s
-	}
-	if s := m.Facts.Secrets[istioCASecret]; s != nil && len(m.Facts.Istiods) > 0 {
-		return s.Certificates["ca-cert.pem"], s
-	}
-	return nil, nil
 }
 
 func shortPrint(c facts.Certificate) string {

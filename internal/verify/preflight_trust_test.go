@@ -129,7 +129,7 @@ var trustCases = []checkCase{
 	{
 		id: "CHK039", reason: "an istiod that made itself a root", change: func(in *Input) {
 			delete(west(in).Secrets, cacerts)
-			west(in).Secrets[istioCASecret] = &facts.Secret{
+			west(in).Secrets[istioNamespace+"/istio-ca-secret"] = &facts.Secret{
 				Namespace: istioNamespace, Name: "istio-ca-secret",
 				Certificates: map[string][]facts.Certificate{"ca-cert.pem": {certificate("self", "self", noon, noon.AddDate(9, 0, 0))}},
 			}

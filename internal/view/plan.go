@@ -38,9 +38,10 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	for _, x := range pl.Pending {
 		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
 	}
-	for _, x := range pl.Conflicts {
-		fmt.Fprintf(p, "%s %s is in the way\n", p.Mark(screen.No), x)
+	for _, x := range InTheWay(pl.Conflicts, o.All) {
+		fmt.Fprintf(p, "%s %s\n", p.Mark(screen.No), x)
 	}
+	leftovers(p, pl.Leftovers, o.All)
 	n := pl.Counts()
 	if Changes(pl) == 0 {
 		fmt.Fprintf(p, "Nothing to change: %d objects are as they should be.\n", n[plan.Unchanged])
@@ -56,17 +57,27 @@ const few = 5
 func planCluster(p *screen.Page, changes []plan.Change, o PlanOptions) {
 	creates := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return c.Action != plan.Create })
 	counted := len(creates) > few && !o.All
+	taken := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return !onlyMarks(c) || o.All })
+	if len(taken) > 0 {
+		fmt.Fprintf(p, "  %s %d adopt     %s: nothing but labels, annotations and whose fields they are changes\n", p.Warn("~"), len(taken), byPart(taken))
+	}
+	if beside := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return !c.Beside }); len(beside) > 0 && !o.All {
+		fmt.Fprintf(p, "  %s %d beside    %s and %d more like it: %s\n", p.Dim("="), len(beside), beside[0].Object, len(beside)-1, beside[0].Reason)
+	}
 	if counted {
 		fmt.Fprintf(p, "  %s %d create    %s\n", p.Good("+"), len(creates), byPart(creates))
 	}
-	shown := len(creates)
+	shown := len(creates) + len(taken)
 	for _, c := range changes {
-		if c.Action == plan.Unchanged && !o.All || c.Action == plan.Create && counted {
+		if c.Action == plan.Unchanged && !o.All || c.Action == plan.Create && counted || onlyMarks(c) && !o.All {
 			continue
 		}
 		shown++
 		fmt.Fprintf(p, "  %s %-60s %s\n", sign(p, c.Action), c.Object, p.Dim(c.Reason))
 		for _, f := range c.Fields {
+			if c.TakeOver && mark(f) && !o.All {
+				continue
+			}
 			who := ""
 			if f.By != "" {
 				who = "  " + p.Warn("changed by "+f.By+ago(f.At, o.Now))

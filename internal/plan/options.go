@@ -1,0 +1,28 @@
+package plan
+
+import (
+	"slices"
+
+	"isthmus.dev/isthmus/internal/object"
+)
+
+// Options are what a person lets a plan take from others. A plan keeps those that it was made with.
+type Options struct {
+	// Adopt takes over an Istio that istioctl, Helm or kubectl installed. It never replaces a certificate authority.
+	Adopt bool `json:"adopt,omitempty"`
+	// TakeOver names what is overruled though somebody keeps applying it: objects ("Deployment istio-system/istiod"),
+	// field managers ("argocd-controller"), owners ("helm:istiod"), or TakeOverAll.
+	TakeOver []string `json:"takeOver,omitempty"`
+}
+
+// TakeOverAll overrules every field manager. It does not reach a certificate authority: that is named or left alone.
+const TakeOverAll = "all"
+
+// named tells whether an object, or somebody who has to do with it, is to be overruled.
+func (o Options) named(ref object.Ref, who ...string) bool {
+	return slices.Contains(o.TakeOver, TakeOverAll) || o.namedAlone(ref) ||
+		slices.ContainsFunc(who, func(w string) bool { return w != "" && slices.Contains(o.TakeOver, w) })
+}
+
+// namedAlone tells whether this very object is named.
+func (o Options) namedAlone(ref object.Ref) bool { return slices.Contains(o.TakeOver, ref.String()) }
