@@ -147,8 +147,8 @@ type decider struct {
 
 func (d *decider) decide(want []object.Object) ([]Change, error) {
 	want = d.withSystem(want)
-	wanted := map[object.Ref]bool{}
-	var changes []Change
+	wanted := make(map[object.Ref]bool, len(want))
+	changes := make([]Change, 0, len(want)+2) // and the inventory, and its namespace
 	for _, o := range want {
 		ref := o.Ref()
 		if ref.Name == "" || ref.Kind == "" {

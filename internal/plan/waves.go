@@ -16,13 +16,14 @@ func waves(in Input, pending map[string]string, all []Change) []Wave {
 	at := map[string]int{}
 	out := make([]Wave, len(groups))
 	for i, g := range groups {
-		out[i] = Wave{Clusters: g, Changes: []Change{}}
+		out[i].Clusters = g
 		for _, c := range g {
 			at[c] = i
 		}
 	}
 	early := earlyRoot(in, at, all)
-	for _, c := range all {
+	waveOf, size := make([]int, len(all)), make([]int, len(groups))
+	for i, c := range all {
 		w := at[c.Cluster]
 		if s := sealedOf(c); s != nil && s.About != "" {
 			w = max(w, at[s.About])
@@ -30,7 +31,14 @@ func waves(in Input, pending map[string]string, all []Change) []Wave {
 		if early != nil && c.Cluster == early.Cluster && comesWith(c, *early) {
 			w = 0
 		}
-		out[w].Changes = append(out[w].Changes, c)
+		waveOf[i] = w
+		size[w]++
+	}
+	for i := range out { // a quarter of a million changes are not to be moved again and again
+		out[i].Changes = make([]Change, 0, size[i])
+	}
+	for i, c := range all {
+		out[waveOf[i]].Changes = append(out[waveOf[i]].Changes, c)
 	}
 	for i := range out {
 		sortChanges(out[i].Changes)
