@@ -21,6 +21,9 @@ const atOnce = 48
 // wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word. Before a stage
 // begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way.
 func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
+	if err := r.letGo(ctx, wave, w); err != nil {
+		return err
+	}
 	var waiting []plan.Change
 	for _, group := range stages(w.Changes) {
 		needed := func(c plan.Change) bool { return group[0].Action == plan.Delete || readyBy(c) < group[0].Stage }
@@ -41,7 +44,7 @@ func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
 	if err := r.ready(ctx, wave, waiting); err != nil {
 		return err
 	}
-	return r.trim(ctx, wave, w)
+	return r.trim(ctx, wave)
 }
 
 // stages cuts a wave's changes, which are in order, into groups that are done together.
@@ -149,18 +152,21 @@ func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time)
 		w.change.UID = ""
 		return w.apply(ctx, *c.Want)
 	case plan.Delete:
+		if c.Stage == plan.StageSystem {
+			r.locks.release(ctx, c.Cluster) // it lies in that namespace
+		}
 		return w.delete(ctx, c.Object.Kind == "Namespace" && !r.a.Detach)
 	}
 	return nil
 }
 
 // trim writes inventories as they are in the end, in the clusters that have no change in a later wave.
-func (r *run) trim(ctx context.Context, wave int, w plan.Wave) error {
+func (r *run) trim(ctx context.Context, wave int) error {
 	var due []plan.Change
-	for _, c := range w.Changes {
-		if f, ok := r.final[c.Cluster]; ok && r.last[c.Cluster] == wave {
-			due = append(due, f)
-			delete(r.final, c.Cluster)
+	for name, c := range r.final {
+		if r.last[name] == wave {
+			due = append(due, c)
+			delete(r.final, name)
 		}
 	}
 	slices.SortFunc(due, func(a, b plan.Change) int { return strings.Compare(a.Cluster, b.Cluster) })

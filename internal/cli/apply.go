@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,20 +17,32 @@ import (
 
 func newApply(e *env) *cobra.Command {
 	var skipUnreachable, skipChecks bool
+	var lock lockFlags
+	var forget []string
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Make it so; safe to run again, safe to interrupt",
 		Long: `Apply does what plan shows: no more, no less. It asks the preflight questions first and writes nothing if one of
 them finds an error. Run it again at any time, after an interruption too: it goes on where it was, and when nothing
-is to be done it writes nothing.`,
+is to be done it writes nothing.
+
+A cluster that is no longer in the document is cleaned: the others forget it, and once none of their proxies sends to
+it any more, everything that Isthmus made there goes. One that does not answer stays pending until it does, or until
+--forget gives it up.
+
+While something is written, a Lease in each of the clusters keeps a second run away.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			eng, err := e.engine()
 			if err != nil {
 				return err
 			}
+			eng.Forget, eng.Lock = forget, lock.lock(eng, "isthmus apply")
 			prospect, err := e.prospect(c.Context(), eng.Plan)
 			if err != nil {
+				return err
+			}
+			if err := mayForget(prospect, forget); err != nil {
 				return err
 			}
 			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
@@ -42,40 +53,8 @@ is to be done it writes nothing.`,
 	}
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
 	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
-	return c
-}
-
-func newUninstall(e *env) *cobra.Command {
-	var yes bool
-	c := &cobra.Command{
-		Use:   "uninstall",
-		Short: "Take away what Isthmus made, and nothing else",
-		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
-with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
-istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			eng, err := e.engine()
-			if err != nil {
-				return err
-			}
-			prospect, err := e.prospect(c.Context(), eng.PlanRemoval)
-			if err != nil {
-				return err
-			}
-			if err := mayApply(eng, prospect, false, true); err != nil {
-				return err
-			}
-			if !yes {
-				return e.show(prospect.Plan, func(p *screen.Page) {
-					view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
-					fmt.Fprintln(p, "Nothing was deleted. Do it: isthmus uninstall --yes")
-				})
-			}
-			return e.apply(c.Context(), eng, prospect, "", "isthmus uninstall --yes")
-		},
-	}
-	c.Flags().BoolVar(&yes, "yes", false, "do it")
+	addForget(c, &forget)
+	lock.add(c)
 	return c
 }
 

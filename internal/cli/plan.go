@@ -25,12 +25,14 @@ func (e *env) engine() (engine.Engine, error) {
 func newPlan(e *env) *cobra.Command {
 	var show string
 	var detailed bool
+	var forget []string
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "What would change, where and why; nothing is written",
 		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing.
 
-An object that somebody changed by hand is shown with who did it and when.`,
+An object that somebody changed by hand is shown with who did it and when. A cluster that is no longer in the document
+is shown with what goes there and in the others; one that does not answer is pending until it does.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if show != "" && show != "all" {
@@ -40,8 +42,12 @@ An object that somebody changed by hand is shown with who did it and when.`,
 			if err != nil {
 				return err
 			}
+			eng.Forget = forget
 			prospect, err := e.prospect(c.Context(), eng.Plan)
 			if err != nil {
+				return err
+			}
+			if err := mayForget(prospect, forget); err != nil {
 				return err
 			}
 			err = e.show(prospect.Plan, func(p *screen.Page) {
@@ -55,6 +61,7 @@ An object that somebody changed by hand is shown with who did it and when.`,
 		},
 	}
 	c.Flags().StringVar(&show, "show", "", `"all" shows every object`)
+	addForget(c, &forget)
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 3 if something would change")
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/policy"
 	"isthmus.dev/isthmus/internal/seal"
+	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/trust"
 )
 
@@ -31,6 +32,19 @@ type Engine struct {
 	Rand io.Reader
 	// Deadline is how long one cluster may take to answer; zero is facts' default.
 	Deadline time.Duration
+	// Leaving are clusters that the document still names and Mesh does not, see Without.
+	Leaving []mesh.Cluster
+	// Forget are former members that are given up.
+	Forget []string
+	// Lock is who applies; nil: nobody is kept from applying at the same time.
+	Lock *apply.Lock
+}
+
+// Without is the engine of the mesh that is left when clusters leave it.
+func (e Engine) Without(names ...string) (Engine, error) {
+	var err error
+	e.Mesh, e.Leaving, err = e.Mesh.Without(names...)
+	return e, err
 }
 
 // A Prospect is a plan and what it was made from.
@@ -62,9 +76,11 @@ func (e Engine) Want() (object.Objects, error) {
 	return want, nil
 }
 
-// Facts reads every cluster, and the objects that want names.
+// Facts reads every cluster, those too that left the document and are not clean yet, and the objects that want names.
 func (e Engine) Facts(ctx context.Context, want object.Objects) facts.Snapshot {
-	return facts.Gather(ctx, e.Mesh, want, e.Dial, e.Deadline, e.Now)
+	s := facts.Gather(ctx, e.Mesh, want, e.Dial, e.Deadline, e.Now)
+	facts.GatherLeft(ctx, e.Mesh, &s, e.Leaving, e.Dial, e.Deadline, e.Now)
+	return s
 }
 
 // Plan decides what would change. It writes nothing.
@@ -86,7 +102,9 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
-	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod})
+	p, err := plan.Make(plan.Input{
+		Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod, Forget: e.Forget,
+	})
 	return Prospect{Plan: p, Facts: now}, err
 }
 
@@ -99,10 +117,18 @@ func Judges() map[object.SealKind]plan.Judge {
 	}
 }
 
-// Conns connects to every cluster that a plan touches or needs.
-func (e Engine) Conns() (map[string]*cluster.Conn, error) {
+// Conns connects to every cluster that a plan touches or needs, those of the document and those that left it.
+func (e Engine) Conns(left ...facts.Member) (map[string]*cluster.Conn, error) {
 	conns := map[string]*cluster.Conn{}
-	for _, c := range e.Mesh.Clusters {
+	clusters := slices.Clone(e.Mesh.Clusters)
+	for _, m := range left {
+		if i := slices.IndexFunc(e.Leaving, func(c mesh.Cluster) bool { return c.Name == m.Name }); i >= 0 {
+			clusters = append(clusters, e.Leaving[i])
+			continue
+		}
+		clusters = append(clusters, m.Cluster())
+	}
+	for _, c := range clusters {
 		conn, err := e.Dial(c)
 		if err != nil {
 			return nil, err
@@ -114,11 +140,16 @@ func (e Engine) Conns() (map[string]*cluster.Conn, error) {
 
 // Apply does a plan and reports every step.
 func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)) (apply.ChangeSet, error) {
-	conns, err := e.Conns()
+	conns, err := e.Conns(p.Left...)
 	if err != nil {
 		return apply.ChangeSet{}, err
 	}
-	a := apply.Applier{Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand)}
+	a := apply.Applier{
+		Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand), Lock: e.Lock,
+		LetGo: func(ctx context.Context, cluster string, of []string) (string, error) {
+			return status.Sends(ctx, conns[cluster], of)
+		},
+	}
 	return a.Apply(ctx, p, report)
 }
 

@@ -22,6 +22,18 @@ type Input struct {
 	// Restart says why a workload that exists must start anew although nothing in it is wanted otherwise: what it read
 	// when it started has changed. "" if it need not; nil for nothing ever must.
 	Restart Judge
+	// Forget are former members that are given up: they are listed no more, whatever is left in them.
+	Forget []string
+}
+
+// removal tells that nothing is wanted anywhere: the whole mesh goes.
+func (in Input) removal() bool {
+	for _, c := range in.Mesh.Clusters {
+		if len(in.Want[c.Name]) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
@@ -29,12 +41,17 @@ type Input struct {
 func Make(in Input) (Plan, error) {
 	p := Plan{Mesh: in.Mesh.Name}
 	pending := pendingClusters(in)
+	left, err := leave(in, pending)
+	if err != nil {
+		return Plan{}, err
+	}
+	members := members(in, left.staying)
 	var all []Change
 	for _, c := range in.Mesh.Clusters {
 		if pending[c.Name] != "" {
 			continue
 		}
-		d := decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending}
+		d := decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, members: members}
 		changes, err := d.decide(in.Want[c.Name])
 		if err != nil {
 			return Plan{}, err
@@ -51,10 +68,18 @@ func Make(in Input) (Plan, error) {
 			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why})
 		}
 	}
+	p.Pending = append(p.Pending, left.notes...)
 	slices.SortFunc(p.Conflicts, func(a, b Conflict) int {
 		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), a.Object.Compare(b.Object))
 	})
-	p.Waves = waves(in, pending, all)
+	moveRoot(in, all)
+	p.Waves, p.Left = waves(in, pending, all), left.going
+	if w, ok := left.wave(); ok {
+		p.Waves = append(p.Waves, w)
+	}
+	if in.removal() {
+		p.Waves = farewell(p.Waves)
+	}
 	return p, nil
 }
 
@@ -90,6 +115,8 @@ type decider struct {
 	now       *facts.Cluster
 	owner     string // the mesh's or the set's name, written as label isthmus.dev/mesh
 	pending   map[string]string
+	members   []facts.Member // of the mesh, when everything is done; none for a set
+	why       string         // of what goes; empty: it is no longer wanted
 	conflicts []Conflict
 	kept      []object.Ref // no longer wanted or not to be judged now, but still ours
 }
