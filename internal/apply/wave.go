@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,8 +16,12 @@ import (
 	"isthmus.dev/isthmus/internal/plan"
 )
 
-// atOnce bounds the writes under way in all clusters together.
-const atOnce = 48
+// Bounds of the requests under way: to one cluster, far below what its priority levels give one user (see facts), so
+// that many clusters take no longer than a few; and to all of them together, for the memory that bodies take.
+const (
+	atOnce    = 24
+	atOnceAll = 960
+)
 
 // wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word. Before a stage
 // begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way.
@@ -93,15 +98,32 @@ func readyBy(c plan.Change) plan.Stage {
 // all does something about changes at the same time and joins what went wrong, in the changes' order.
 func (r *run) all(ctx context.Context, changes []plan.Change, do func(context.Context, plan.Change) error) error {
 	errs := make([]error, len(changes))
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	for i, c := range changes {
-		g.Go(func() error {
-			errs[i] = do(ctx, c)
-			return nil
+	total := make(chan struct{}, atOnceAll)
+	clusters := map[string]*errgroup.Group{}
+	for _, c := range changes {
+		if clusters[c.Cluster] == nil {
+			clusters[c.Cluster] = &errgroup.Group{}
+			clusters[c.Cluster].SetLimit(atOnce)
+		}
+	}
+	var all sync.WaitGroup
+	for name, g := range clusters {
+		all.Go(func() {
+			for i, c := range changes {
+				if c.Cluster != name {
+					continue
+				}
+				g.Go(func() error {
+					total <- struct{}{}
+					defer func() { <-total }()
+					errs[i] = do(ctx, c)
+					return nil
+				})
+			}
+			_ = g.Wait() // each error is in its place
 		})
 	}
-	_ = g.Wait() // each error is in its place
+	all.Wait()
 	return join(ctx, errs)
 }
 
