@@ -94,5 +94,9 @@ func (r removal) next(whole engine.Engine, clusters []string) string {
 	if len(clusters) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("take %s out of spec.clusters of %s, then isthmus verify", strings.Join(clusters, ", "), whole.Mesh.Source)
+	document := whole.Mesh.Source
+	if document == "-" {
+		document = "the document"
+	}
+	return fmt.Sprintf("take %s out of spec.clusters of %s, then isthmus verify", strings.Join(clusters, ", "), document)
 }

@@ -54,15 +54,16 @@ func leaves(t *testing.T, two, three string, before []string) {
 		t.Errorf("the document without north still changes something:\n%s", r.out)
 	}
 	for _, c := range []string{"east", "west", "north"} {
-		kubectl(t, c, "delete", "namespace", "isthmus-verify", "--wait=false")
+		kubectl(t, c, "-n", "isthmus-verify", "delete", "service", "all")
 	}
-	leavesAway(t, two, three, before)
+	must(t, three, "apply", "-f", "-")
+	proved(t, three, 6) // takes its workloads away as well
+	leavesAway(t, two, before)
 }
 
 // leavesAway takes north out of the document while it does not answer: the others forget it, it stays pending, and is
 // cleaned when it answers again.
-func leavesAway(t *testing.T, two, three string, before []string) {
-	must(t, three, "apply", "-f", "-")
+func leavesAway(t *testing.T, two string, before []string) {
 	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "north", Component: "kube-apiserver"}); err != nil {
 		t.Fatal(err)
 	}
