@@ -75,8 +75,10 @@ func wholeLife(t *testing.T) life {
 	}
 	b := &bench{t: t, on: on, lock: true, judge: engine.Judges()}
 	l := life{bench: b, chapters: []chapter{
-		{"install", installed, wanted(installed)}, {"upgrade", upgraded, wanted(upgraded)},
-		{"removal of a cluster", one, wanted(one)}, {"uninstall", one, object.Objects{}},
+		{"install", installed, wanted(installed)},
+		{"upgrade", upgraded, wanted(upgraded)},
+		{"removal of a cluster", one, wanted(one)},
+		{"uninstall", one, object.Objects{}},
 	}}
 	b.seals = func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer {
 		return seal.Sealers(b.mesh, conns, time.Now, rand.Reader)

@@ -15,7 +15,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
@@ -345,7 +344,7 @@ func (l *locks) release(ctx context.Context, name string) {
 	<-h.done
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	uid, version := types.UID(h.lease.UID), h.lease.ResourceVersion
+	uid, version := h.lease.UID, h.lease.ResourceVersion
 	_ = l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace).Delete(ctx, h.lease.Name, // taken over, or gone with its namespace
 		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
 }

@@ -79,8 +79,7 @@ func TestTheSecondOfTwoIsTold(t *testing.T) {
 	writes := 0
 	b.wrap = counted(b, &writes)
 	err := b.as(t.Context(), "bob", nil)
-	var locked *apply.LockedError
-	if !errors.As(err, &locked) {
+	if _, ok := errors.AsType[*apply.LockedError](err); !ok {
 		t.Fatalf("%v, want that ann holds the lock", err)
 	}
 	for _, want := range []string{"cluster east: mesh two-at-once is being changed by ann@laptop (isthmus apply) since ", "ends by itself at ", "--steal-lock"} {
@@ -217,8 +216,7 @@ func TestWhoseClocksDifferIsNotRobbed(t *testing.T) {
 	err := b.as(t.Context(), "bob", func(lock *apply.Lock) { lock.Every = 2 * time.Second })
 	stop()
 	<-renewing
-	var locked *apply.LockedError
-	if !errors.As(err, &locked) {
+	if _, ok := errors.AsType[*apply.LockedError](err); !ok {
 		t.Errorf("%v, want that it is held", err)
 	}
 }

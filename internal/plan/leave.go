@@ -25,11 +25,10 @@ type leaver struct {
 	in      Input
 	pending map[string]string // members of the document that nothing can be done about now
 	// staying are those that go on being listed as members: what is in them cannot be taken away now.
-	staying   []facts.Member
-	going     []facts.Member
-	notes     []Pending
-	changes   []Change
-	conflicts []Conflict
+	staying []facts.Member
+	going   []facts.Member
+	notes   []Pending
+	changes []Change
 }
 
 // leave decides how everything goes from clusters that left the document. One that does not answer, or cannot be
