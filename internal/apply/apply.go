@@ -40,6 +40,11 @@ type Applier struct {
 	// ReadyFor is how long a stage may take to become ready. Zero: 5 min, since a cloud takes minutes for a load
 	// balancer and a node may have to pull images.
 	ReadyFor time.Duration
+	// Lock keeps a second run away while something is written; nil: none does, as for sets.
+	Lock *Lock
+	// LetGo asks a cluster's istiods whether they still send to other clusters, see plan.LetGo. It returns what
+	// they still have of them, "" for nothing. nil: nobody is asked.
+	LetGo func(ctx context.Context, cluster string, of []string) (still string, err error)
 	// Detach lets DeleteSet return once every deletion is accepted, before the objects are gone.
 	Detach bool
 }
@@ -98,6 +103,11 @@ func (a *Applier) Apply(ctx context.Context, p plan.Plan, report func(Event)) (C
 		return r.set, &ConflictError{Conflicts: p.Conflicts}
 	}
 	r.prepare(p)
+	ctx, unlock, err := r.lock(ctx, p)
+	if err != nil {
+		return r.set, err
+	}
+	defer unlock()
 	for i, w := range p.Waves {
 		if err := r.connected(w); err != nil {
 			return r.set, err
@@ -163,6 +173,7 @@ type run struct {
 	mu    sync.Mutex
 	set   ChangeSet
 	parts map[partKey]*progress
+	locks *locks // those that this run holds; nil where it needs none
 }
 
 type partKey struct {
@@ -197,6 +208,9 @@ func (r *run) prepare(p plan.Plan) {
 		}
 	}
 	for name, c := range r.final {
+		if c.Late {
+			r.last[name] = len(p.Waves) - 1
+		}
 		r.expect(partKey{r.last[name], name, c.Part})
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/facts/apitest"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
@@ -40,14 +41,18 @@ const canary = "c4n4ry-do-not-print"
 
 // A bench is one mesh on the shared clusters.
 type bench struct {
-	t    *testing.T
-	mesh mesh.Mesh
-	want object.Objects
-	wrap func(cluster string, rt http.RoundTripper) http.RoundTripper
-	take plan.Options
-	// retryFor is how long a refused request is tried again; zero: 20 s.
+	t     *testing.T
+	mesh  mesh.Mesh
+	want  object.Objects
+	wrap  func(cluster string, rt http.RoundTripper) http.RoundTripper
+	take  plan.Options
+	sealN int
+	lock  bool // take the lock as commands do; whoever left one behind is dead
+	judge map[object.SealKind]plan.Judge
+	seals func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer
+	on    *apitest.Clusters // nil: those that all tests share
+	// retryFor is how long a refused request is tried again; zero: as long as for readiness.
 	retryFor time.Duration
-	sealN    int
 	mu       sync.Mutex
 	all      strings.Builder // everything that was reported
 }
@@ -61,18 +66,28 @@ func newBench(t *testing.T, name string) *bench {
 }
 
 func (b *bench) dialer() cluster.Dialer {
-	return cluster.Options{Kubeconfig: clusters.Kubeconfig, Wrap: b.wrap}.Dial
+	return cluster.Options{Kubeconfig: b.where().Kubeconfig, Wrap: b.wrap, Timeout: time.Minute}.Dial
+}
+
+func (b *bench) where() *apitest.Clusters {
+	if b.on != nil {
+		return b.on
+	}
+	return clusters
 }
 
 func (b *bench) facts() facts.Snapshot {
 	s := facts.Gather(b.t.Context(), b.mesh, b.want, b.dialer(), time.Minute, time.Now)
+	facts.GatherLeft(b.t.Context(), b.mesh, &s, nil, b.dialer(), time.Minute, time.Now)
 	return s
 }
 
 func (b *bench) plan() (plan.Plan, error) {
-	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: map[object.SealKind]plan.Judge{
-		object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh,
-	}, Options: b.take})
+	judges := b.judge
+	if judges == nil {
+		judges = map[object.SealKind]plan.Judge{object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh}
+	}
+	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: judges, Options: b.take})
 }
 
 func fresh(mesh.Mesh, string, object.Object, facts.Snapshot) (string, error) { return "", nil }
@@ -96,15 +111,23 @@ func (b *bench) seal(_ context.Context, _ string, o object.Object) (*unstructure
 
 func (b *bench) conns() map[string]*cluster.Conn {
 	all := map[string]*cluster.Conn{}
-	for _, c := range b.mesh.Clusters {
-		conn, err := b.dialer()(c)
+	for _, name := range []string{"east", "west"} { // one of them may have left the mesh
+		conn, err := b.dialer()(mesh.Cluster{Name: name, Context: name})
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		all[c.Name] = conn
+		all[name] = conn
 	}
 	return all
 }
+
+// holder is somebody else each time.
+func holder(user string) apply.Holder {
+	return apply.Holder{ID: rand.Text(), User: user, Host: "laptop", Command: "isthmus apply"}
+}
+
+// ready is how long things may take here, on a machine that does other work too.
+const ready = time.Minute
 
 func (b *bench) sealers() map[object.SealKind]apply.Sealer {
 	return map[object.SealKind]apply.Sealer{
@@ -113,7 +136,14 @@ func (b *bench) sealers() map[object.SealKind]apply.Sealer {
 }
 
 func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error) {
-	a := apply.Applier{Conns: b.conns(), Sealers: b.sealers(), RetryFor: stdcmp.Or(b.retryFor, 20*time.Second), ReadyFor: 20 * time.Second}
+	conns := b.conns()
+	a := apply.Applier{Conns: conns, Sealers: b.sealers(), RetryFor: stdcmp.Or(b.retryFor, ready), ReadyFor: ready}
+	if b.seals != nil {
+		a.Sealers = b.seals(conns)
+	}
+	if b.lock {
+		a.Lock = &apply.Lock{Home: b.mesh.Home().Name, Holder: holder("test"), Dead: func(apply.Holder) bool { return true }}
+	}
 	return a.Apply(ctx, p, func(e apply.Event) { fmt.Fprintf(&b.all, "%+v\n", e) })
 }
 
@@ -129,12 +159,20 @@ func (b *bench) converge() apply.ChangeSet {
 // get reads an object as it is in a cluster; nil if it is not there.
 func (b *bench) get(name string, ref object.Ref) *unstructured.Unstructured {
 	b.t.Helper()
-	return get(b.t, name, ref)
+	if b.on == nil {
+		return get(b.t, name, ref)
+	}
+	return read(b.t, b.conns()[name], ref)
 }
 
 func get(t *testing.T, name string, ref object.Ref) *unstructured.Unstructured {
 	t.Helper()
-	r, err := conn(t, name).Resource(schema.GroupVersionKind{Group: ref.Group, Kind: ref.Kind}, ref.Namespace)
+	return read(t, conn(t, name), ref)
+}
+
+func read(t *testing.T, c *cluster.Conn, ref object.Ref) *unstructured.Unstructured {
+	t.Helper()
+	r, err := c.Resource(schema.GroupVersionKind{Group: ref.Group, Kind: ref.Kind}, ref.Namespace)
 	if err != nil {
 		return nil
 	}
@@ -146,10 +184,15 @@ func get(t *testing.T, name string, ref object.Ref) *unstructured.Unstructured {
 }
 
 // conns are for looking, apart from those that are tested; they live as long as the API servers.
-var conns = map[string]*cluster.Conn{}
+var (
+	conns   = map[string]*cluster.Conn{}
+	connsMu sync.Mutex
+)
 
 func conn(t *testing.T, name string) *cluster.Conn {
 	t.Helper()
+	connsMu.Lock()
+	defer connsMu.Unlock()
 	if c := conns[name]; c != nil {
 		return c
 	}
@@ -211,16 +254,7 @@ func (b *bench) versions() map[string]string {
 func TestTheSecondTimeNothingIsWritten(t *testing.T) {
 	b := newBench(t, "twice")
 	writes := 0
-	b.wrap = func(_ string, rt http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(req *http.Request) (*http.Response, error) {
-			if isWrite(req) {
-				b.mu.Lock()
-				writes++
-				b.mu.Unlock()
-			}
-			return rt.RoundTrip(req)
-		})
-	}
+	b.wrap = counted(b, &writes)
 	first := b.mustPlan()
 	if len(first.Conflicts) > 0 || first.Counts()[plan.Create] == 0 {
 		t.Fatalf("a fresh cluster: conflicts %v, counts %v", first.Conflicts, first.Counts())

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 )
@@ -37,12 +41,13 @@ func (c *crash) wrap(_ string, rt http.RoundTripper) http.RoundTripper {
 			return rt.RoundTrip(req)
 		}
 		c.mu.Lock()
-		defer c.mu.Unlock()
 		c.writes++
+		n := c.writes
+		c.mu.Unlock()
 		switch {
-		case c.writes < c.at || c.at == 0:
+		case n < c.at:
 			return rt.RoundTrip(req)
-		case c.writes == c.at && c.after:
+		case n == c.at && c.after:
 			if resp, err := rt.RoundTrip(req.WithContext(context.WithoutCancel(req.Context()))); err == nil {
 				_ = resp.Body.Close()
 			}
@@ -84,6 +89,136 @@ func (b *bench) edit() {
 	}
 }
 
+// A chapter is a part of a mesh's life, and what is wanted when it is over.
+type chapter struct {
+	name string
+	mesh mesh.Mesh
+	want object.Objects
+}
+
+// A life is chapters that end where the first one began, so that it can be lived again and again: each time one more
+// write is crashed at in each of them.
+type life struct {
+	bench    *bench
+	chapters []chapter
+	again    func() // makes the world fresh for the next one, beyond what the last chapter does
+}
+
+// points counts the crashes by chapter.
+type points struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (p *points) add(chapter string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n[chapter]++
+}
+
+// live lives once, and crashes every chapter at its n-th write; false when no chapter has so many.
+func (l life) live(n int, after bool, count *points) bool {
+	crashed := false
+	before := l.refs(chapter{mesh: l.chapters[0].mesh})
+	for _, c := range l.chapters {
+		l.bench.mesh, l.bench.want = c.mesh, c.want
+		if l.crash(c, before, n, after) {
+			crashed = true
+			count.add(c.name)
+		}
+		before = l.refs(c)
+		if l.bench.t.Failed() {
+			return false
+		}
+	}
+	if l.again != nil {
+		l.again()
+	}
+	return crashed
+}
+
+// crash goes through a chapter, is ended at its n-th write, and goes through it again.
+func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool) (crashed bool) {
+	b := l.bench
+	b.t.Helper()
+	at := fmt.Sprintf("%s, write %d, after it %t", c.name, n, after)
+	ctx, stop := context.WithCancel(b.t.Context())
+	defer stop()
+	ends := &crash{at: n, after: after, stop: stop}
+	b.wrap = ends.wrap
+	p := b.mustPlan()
+	set, err := b.apply(ctx, p)
+	crashed = ends.writes >= n
+	// The last write lets go of the lock: what was to be done is done, so no error is due.
+	if err == nil && ends.writes < n && len(set.Done) != p.Writes() || err != nil && !crashed {
+		b.t.Fatalf("%s: apply says %v after %d writes and %d of %d changes", at, err, ends.writes, len(set.Done), p.Writes())
+	}
+	b.wrap = nil
+	all := l.everything(before, l.refs(c))
+	b.listed(all)
+	again := b.converge()
+	if left := b.mustPlan(); left.Writes() != 0 || len(left.Pending) != 0 {
+		b.t.Errorf("%s: after the second run there is still %v, %v", at, changes(left), left.Pending)
+	}
+	b.listed(all)
+	b.is(at, all, l.refs(c))
+	b.unlocked(at, again)
+	if n == 1 {
+		b.secretless(p)
+	}
+	return crashed
+}
+
+// refs are what a chapter wants, by cluster.
+func (l life) refs(c chapter) map[string][]object.Ref {
+	all := map[string][]object.Ref{}
+	for _, name := range []string{"east", "west"} {
+		all[name] = c.want.Refs(name)
+	}
+	return all
+}
+
+func (l life) everything(a, b map[string][]object.Ref) map[string][]object.Ref {
+	all := map[string][]object.Ref{}
+	for name := range a {
+		all[name] = slices.Concat(a[name], b[name])
+	}
+	return all
+}
+
+// unlocked checks that nothing is left of the lock where the second run wrote. Where a run ended after its last change
+// there is nothing to write any more and so nothing to lock: what is left there runs out, and goes with the next change.
+func (b *bench) unlocked(at string, again apply.ChangeSet) {
+	b.t.Helper()
+	for _, name := range []string{"east", "west"} {
+		wrote := slices.ContainsFunc(again.Done, func(d apply.Done) bool { return d.Cluster == name })
+		if wrote && b.get(name, ref("coordination.k8s.io", "Lease", object.SystemNamespace, apply.LockName(b.mesh.Name))) != nil {
+			b.t.Errorf("%s: the lock is left in %s", at, name)
+		}
+	}
+}
+
+// is checks that exactly what is wanted is there, of all that ever was.
+func (b *bench) is(at string, all, want map[string][]object.Ref) {
+	b.t.Helper()
+	for _, name := range []string{"east", "west"} {
+		for _, r := range all[name] {
+			there, wanted := b.get(name, r) != nil, slices.Contains(want[name], r)
+			if r.Kind == "CustomResourceDefinition" || r.Name == object.SystemNamespace {
+				there = there || !wanted // kinds are kept, and other meshes may live in that namespace
+				wanted = true
+			}
+			if there != wanted {
+				b.t.Errorf("%s: %s in %s is there: %t, wanted: %t", at, r, name, there, wanted)
+			}
+		}
+		inventory := b.get(name, ref("", "ConfigMap", object.SystemNamespace, facts.InventoryName(b.mesh.Name)))
+		if (inventory != nil) != (len(want[name]) > 0) {
+			b.t.Errorf("%s: there is an inventory in %s: %t, and %d objects are wanted", at, name, inventory != nil, len(want[name]))
+		}
+	}
+}
+
 // listed checks that whatever exists and is ours is in its cluster's inventory: nothing is orphaned.
 func (b *bench) listed(refs map[string][]object.Ref) {
 	b.t.Helper()
@@ -94,6 +229,9 @@ func (b *bench) listed(refs map[string][]object.Ref) {
 		}
 		have, _ := facts.ParseInventory(text)
 		for _, r := range all {
+			if r.Kind == "CustomResourceDefinition" || r.Kind == "Namespace" && r.Name == object.SystemNamespace {
+				continue // kept when the mesh goes; in no inventory
+			}
 			if b.get(name, r) != nil && !slices.Contains(have, r) {
 				b.t.Errorf("%s in %s exists and is in no inventory", r, name)
 			}
@@ -101,58 +239,72 @@ func (b *bench) listed(refs map[string][]object.Ref) {
 	}
 }
 
-func TestACrashAtEveryWriteConverges(t *testing.T) {
-	needClusters(t)
-	for _, edited := range []bool{false, true} {
-		// Every other write is lost before it is sent, the others after they were done.
-		for n := 1; crashOnce(t, n, edited, n%2 == 0); n++ {
-		}
-	}
+// smallLife is the life of a small mesh: it is made, changed in every way, left by west, and taken away.
+func smallLife(t *testing.T, name string) life {
+	b := newBench(t, name)
+	b.lock = true
+	b.small()
+	two, one := b.mesh, b.mesh
+	one.Clusters = two.Clusters[:1]
+	installed := maps.Clone(b.want)
+	b.edit()
+	edited := b.want
+	left := object.Objects{"east": slices.DeleteFunc(slices.Clone(edited["east"]), func(o object.Object) bool {
+		return o.Sealed != nil && o.Sealed.About == "west"
+	})}
+	return life{bench: b, chapters: []chapter{
+		{"install", two, installed}, {"upgrade", two, edited}, {"removal of a cluster", one, left}, {"uninstall", one, object.Objects{}},
+	}}
 }
 
-// crashOnce crashes a run at its n-th write and runs again; false when the run ended before there was one.
-func crashOnce(t *testing.T, n int, edited, after bool) (crashed bool) {
-	name := strings.ToLower(fmt.Sprintf("crash-%d-%t-%t", n, edited, after))
-	b := newBench(t, name)
-	b.small()
-	refs := map[string][]object.Ref{"east": b.want.Refs("east"), "west": b.want.Refs("west")}
-	if edited {
-		b.converge()
-		b.edit()
-		refs["east"] = append(refs["east"], b.want.Refs("east")...)
-		refs["west"] = append(refs["west"], b.want.Refs("west")...)
+// TestACrashAtEveryWriteConverges ends the process before and after every single write of a small mesh's life. Several
+// such meshes live side by side on the same API servers, each of them with its own share of the points.
+func TestACrashAtEveryWriteConverges(t *testing.T) {
+	needClusters(t)
+	anchored(t)
+	const lives = 6
+	count := &points{n: map[string]int{}}
+	var next atomic.Int64
+	t.Run("lives", func(t *testing.T) {
+		for i := range lives {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				l := smallLife(t, fmt.Sprintf("crash-%d", i))
+				for {
+					k := int(next.Add(1)) - 1
+					if !l.live(k/2+1, k%2 == 1, count) {
+						return
+					}
+				}
+			})
+		}
+	})
+	total := 0
+	for _, c := range []string{"install", "upgrade", "removal of a cluster", "uninstall"} {
+		t.Logf("%s: crashed at %d points", c, count.n[c])
+		total += count.n[c]
+		if count.n[c] < 10 {
+			t.Errorf("only %d points of %s were crashed at", count.n[c], c)
+		}
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	c := &crash{at: n, after: after, stop: stop}
-	b.wrap = c.wrap
-	p := b.mustPlan()
-	set, err := b.apply(ctx, p)
-	if (err != nil) != (c.writes >= n) {
-		t.Fatalf("%s: apply says %v after %d writes", name, err, c.writes)
-	}
-	if err != nil && len(set.Done) >= p.Writes() {
-		t.Errorf("%s: all %d changes are said to be done", name, len(set.Done))
-	}
-	b.listed(refs)
-	b.wrap = nil
-	b.converge()
-	if left := b.mustPlan(); left.Writes() != 0 {
-		t.Errorf("%s: after the second run there is still %v", name, changes(left))
-	}
-	b.listed(refs)
-	for cluster := range b.want {
-		for _, r := range b.want.Refs(cluster) {
-			if b.get(cluster, r) == nil {
-				t.Errorf("%s: %s is missing in %s", name, r, cluster)
+	t.Logf("crashed at %d points", total)
+}
+
+// anchored keeps isthmus-system in both clusters for as long as a test runs: meshes that come and go side by side
+// would delete it under each other, which a namespace that holds something refuses.
+func anchored(t *testing.T) {
+	inventory := facts.InventoryName("verify-anchor")
+	for _, name := range []string{"east", "west"} {
+		want := objects(t, `{apiVersion: v1, kind: Namespace, metadata: {name: anchor}}`)
+		if _, err := quick(ready).ApplySet(t.Context(), conn(t, name), want, inventory, nil); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if _, err := quick(ready).DeleteSet(context.WithoutCancel(t.Context()), conn(t, name), inventory, nil); err != nil {
+				t.Error(err)
 			}
-		}
-		if edited && b.get(cluster, ref("rbac.authorization.k8s.io", "Role", name, "istiod")) != nil {
-			t.Errorf("%s: what is no longer wanted is still in %s", name, cluster)
-		}
+		})
 	}
-	b.secretless(p)
-	return err != nil
 }
 
 // secretless checks that no canary is in a plan, in its error or in an event.

@@ -3,6 +3,7 @@ package apply_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -14,6 +15,11 @@ import (
 var clusters *apitest.Clusters
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// What runs side by side here waits for API servers, and does not compute.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	code, err := withClusters(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

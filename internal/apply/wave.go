@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,12 +16,19 @@ import (
 	"isthmus.dev/isthmus/internal/plan"
 )
 
-// atOnce bounds the writes under way in all clusters together.
-const atOnce = 48
+// Bounds of the requests under way: to one cluster, far below what its priority levels give one user (see facts), so
+// that many clusters take no longer than a few; and to all of them together, for the memory that bodies take.
+const (
+	atOnce    = 24
+	atOnceAll = 960
+)
 
 // wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word. Before a stage
 // begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way.
 func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
+	if err := r.letGo(ctx, wave, w); err != nil {
+		return err
+	}
 	var waiting []plan.Change
 	for _, group := range stages(w.Changes) {
 		needed := func(c plan.Change) bool { return group[0].Action == plan.Delete || readyBy(c) < group[0].Stage }
@@ -41,7 +49,7 @@ func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
 	if err := r.ready(ctx, wave, waiting); err != nil {
 		return err
 	}
-	return r.trim(ctx, wave, w)
+	return r.trim(ctx, wave)
 }
 
 // stages cuts a wave's changes, which are in order, into groups that are done together.
@@ -90,15 +98,32 @@ func readyBy(c plan.Change) plan.Stage {
 // all does something about changes at the same time and joins what went wrong, in the changes' order.
 func (r *run) all(ctx context.Context, changes []plan.Change, do func(context.Context, plan.Change) error) error {
 	errs := make([]error, len(changes))
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	for i, c := range changes {
-		g.Go(func() error {
-			errs[i] = do(ctx, c)
-			return nil
+	total := make(chan struct{}, atOnceAll)
+	clusters := map[string]*errgroup.Group{}
+	for _, c := range changes {
+		if clusters[c.Cluster] == nil {
+			clusters[c.Cluster] = &errgroup.Group{}
+			clusters[c.Cluster].SetLimit(atOnce)
+		}
+	}
+	var all sync.WaitGroup
+	for name, g := range clusters {
+		all.Go(func() {
+			for i, c := range changes {
+				if c.Cluster != name {
+					continue
+				}
+				g.Go(func() error {
+					total <- struct{}{}
+					defer func() { <-total }()
+					errs[i] = do(ctx, c)
+					return nil
+				})
+			}
+			_ = g.Wait() // each error is in its place
 		})
 	}
-	_ = g.Wait() // each error is in its place
+	all.Wait()
 	return join(ctx, errs)
 }
 
@@ -149,18 +174,21 @@ func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time)
 		w.change.UID = ""
 		return w.apply(ctx, *c.Want)
 	case plan.Delete:
+		if c.Stage == plan.StageSystem {
+			r.locks.release(ctx, c.Cluster) // it lies in that namespace
+		}
 		return w.delete(ctx, c.Object.Kind == "Namespace" && !r.a.Detach)
 	}
 	return nil
 }
 
 // trim writes inventories as they are in the end, in the clusters that have no change in a later wave.
-func (r *run) trim(ctx context.Context, wave int, w plan.Wave) error {
+func (r *run) trim(ctx context.Context, wave int) error {
 	var due []plan.Change
-	for _, c := range w.Changes {
-		if f, ok := r.final[c.Cluster]; ok && r.last[c.Cluster] == wave {
-			due = append(due, f)
-			delete(r.final, c.Cluster)
+	for name, c := range r.final {
+		if r.last[name] == wave {
+			due = append(due, c)
+			delete(r.final, name)
 		}
 	}
 	slices.SortFunc(due, func(a, b plan.Change) int { return strings.Compare(a.Cluster, b.Cluster) })

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +19,7 @@ import (
 func newApply(e *env) *cobra.Command {
 	var skipUnreachable, skipChecks bool
 	var options plan.Options
+	var lock lockFlags
 	c := &cobra.Command{
 		Use:   "apply [PLAN]",
 		Short: "Make it so; safe to run again, safe to interrupt",
@@ -33,7 +33,13 @@ interruption the same command does what is left of the plan.
 
 What is not Isthmus's is never taken without being asked. --adopt takes over an Istio that istioctl or Helm installed; no
 proxy restarts where nothing needs to change, and no certificate authority is replaced. --take-over overrules who keeps
-applying a field or an object: look at the plan with the same flags first. A saved plan has its own.`,
+applying a field or an object: look at the plan with the same flags first. A saved plan has its own.
+
+A cluster that is no longer in the document is cleaned: the others forget it, and once none of their proxies sends to
+it any more, everything that Isthmus made there goes. One that does not answer stays pending until it does, or until
+--forget gives it up.
+
+While something is written, a Lease in each of the clusters keeps a second run away.`,
 		Args: atMostOneFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			eng, err := e.charted(c.Context())
@@ -52,8 +58,12 @@ applying a field or an object: look at the plan with the same flags first. A sav
 				}
 				make, again = resume(eng, args[0], saved), "isthmus apply "+args[0]
 			}
+			eng.Lock = lock.lock(eng, again)
 			prospect, err := e.prospect(c.Context(), make)
 			if err != nil {
+				return err
+			}
+			if err := mayForget(prospect, options.Forget); err != nil {
 				return err
 			}
 			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
@@ -65,40 +75,8 @@ applying a field or an object: look at the plan with the same flags first. A sav
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
 	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
 	takeOverFlags(c, &options)
-	return c
-}
-
-func newUninstall(e *env) *cobra.Command {
-	var yes bool
-	c := &cobra.Command{
-		Use:   "uninstall",
-		Short: "Take away what Isthmus made, and nothing else",
-		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
-with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
-istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			eng, err := e.engine()
-			if err != nil {
-				return err
-			}
-			prospect, err := e.prospect(c.Context(), eng.PlanRemoval)
-			if err != nil {
-				return err
-			}
-			if err := mayApply(eng, prospect, false, true); err != nil {
-				return err
-			}
-			if !yes {
-				return e.show(prospect.Plan, func(p *screen.Page) {
-					view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
-					fmt.Fprintln(p, "Nothing was deleted. Do it: isthmus uninstall --yes")
-				})
-			}
-			return e.apply(c.Context(), eng, prospect, "", "isthmus uninstall --yes")
-		},
-	}
-	c.Flags().BoolVar(&yes, "yes", false, "do it")
+	addForget(c, &options.Forget)
+	lock.add(c)
 	return c
 }
 

@@ -41,7 +41,9 @@ func newPlan(e *env) *cobra.Command {
 		Long: `Plan reads every cluster and shows what apply would do: no more, no less. It writes nothing to a cluster.
 
 An object that somebody changed by hand is shown with who did it and when. What is somebody else's stands in the way, and
-is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change.
+is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change. A cluster
+that is no longer in the document is shown with what goes there and in the others; one that does not answer is pending
+until it does.
 
 With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
 plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
@@ -54,6 +56,7 @@ with no cluster, and is the same, byte for byte, as it would have been then.`,
 	c.Flags().StringVar(&o.out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringVar(&o.from, "from", "", "make the plan from recorded facts (isthmus facts), with no cluster; - is standard input")
 	takeOverFlags(c, &o.Options)
+	addForget(c, &o.Forget)
 	return c
 }
 
@@ -88,6 +91,9 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 	}
 	prospect, err := e.prospect(ctx, make)
 	if err != nil {
+		return err
+	}
+	if err := mayForget(prospect, o.Forget); err != nil {
 		return err
 	}
 	if o.out != "" {
@@ -131,6 +137,9 @@ func flagsOf(o plan.Options) string {
 	}
 	for _, t := range o.TakeOver {
 		flags += fmt.Sprintf(" --take-over=%q", t)
+	}
+	for _, name := range o.Forget {
+		flags += " --forget " + name
 	}
 	return flags
 }

@@ -20,6 +20,7 @@ import (
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/policy"
 	"isthmus.dev/isthmus/internal/seal"
+	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/trust"
 )
 
@@ -34,8 +35,12 @@ type Engine struct {
 	Deadline time.Duration
 	// Charts reads charts that are not embedded; its zero value will do.
 	Charts charts.Reader
-	// Options are what a plan may take from others.
+	// Options are what a person lets a plan do.
 	Options plan.Options
+	// Leaving are clusters that the document still names and Mesh does not, see Without.
+	Leaving []mesh.Cluster
+	// Lock is who applies; nil: nobody is kept from applying at the same time.
+	Lock *apply.Lock
 }
 
 // LoadCharts returns an engine whose mesh has all charts to render from. It is needed before Want and what builds on
@@ -43,6 +48,13 @@ type Engine struct {
 func (e Engine) LoadCharts(ctx context.Context) (Engine, error) {
 	m, err := e.Charts.Load(ctx, e.Mesh)
 	e.Mesh = m
+	return e, err
+}
+
+// Without is the engine of the mesh that is left when clusters leave it.
+func (e Engine) Without(names ...string) (Engine, error) {
+	var err error
+	e.Mesh, e.Leaving, err = e.Mesh.Without(names...)
 	return e, err
 }
 
@@ -75,9 +87,11 @@ func (e Engine) Want() (object.Objects, error) {
 	return want, nil
 }
 
-// Facts reads every cluster, and the objects that want names.
+// Facts reads every cluster, those too that left the document and are not clean yet, and the objects that want names.
 func (e Engine) Facts(ctx context.Context, want object.Objects) facts.Snapshot {
-	return facts.Gather(ctx, e.Mesh, want, e.Dial, e.Deadline, e.Now)
+	s := facts.Gather(ctx, e.Mesh, want, e.Dial, e.Deadline, e.Now)
+	facts.GatherLeft(ctx, e.Mesh, &s, e.Leaving, e.Dial, e.Deadline, e.Now)
+	return s
 }
 
 // Plan decides what would change. It writes nothing.
@@ -119,10 +133,18 @@ func Judges() map[object.SealKind]plan.Judge {
 	}
 }
 
-// Conns connects to every cluster that a plan touches or needs.
-func (e Engine) Conns() (map[string]*cluster.Conn, error) {
+// Conns connects to every cluster that a plan touches or needs, those of the document and those that left it.
+func (e Engine) Conns(left ...facts.Member) (map[string]*cluster.Conn, error) {
 	conns := map[string]*cluster.Conn{}
-	for _, c := range e.Mesh.Clusters {
+	clusters := slices.Clone(e.Mesh.Clusters)
+	for _, m := range left {
+		if i := slices.IndexFunc(e.Leaving, func(c mesh.Cluster) bool { return c.Name == m.Name }); i >= 0 {
+			clusters = append(clusters, e.Leaving[i])
+			continue
+		}
+		clusters = append(clusters, m.Cluster())
+	}
+	for _, c := range clusters {
 		conn, err := e.Dial(c)
 		if err != nil {
 			return nil, err
@@ -134,11 +156,16 @@ func (e Engine) Conns() (map[string]*cluster.Conn, error) {
 
 // Apply does a plan and reports every step.
 func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)) (apply.ChangeSet, error) {
-	conns, err := e.Conns()
+	conns, err := e.Conns(p.Left...)
 	if err != nil {
 		return apply.ChangeSet{}, err
 	}
-	a := apply.Applier{Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand)}
+	a := apply.Applier{
+		Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand), Lock: e.Lock,
+		LetGo: func(ctx context.Context, cluster string, of []string) (string, error) {
+			return status.Sends(ctx, conns[cluster], of)
+		},
+	}
 	return a.Apply(ctx, p, report)
 }
 

@@ -15,6 +15,8 @@ import (
 type Snapshot struct {
 	Taken    time.Time           `json:"taken"`
 	Clusters map[string]*Cluster `json:"clusters"`
+	// Left are clusters that were members and are not in the document any more; Clusters has them too.
+	Left []Member `json:"left,omitempty"`
 }
 
 // A Cluster is what was seen of one cluster. If Err is not empty nothing else but Name is to be trusted.
@@ -70,6 +72,8 @@ type Cluster struct {
 	Unread map[object.Ref]string `json:"-"`
 	// Inventory is what Isthmus made here for this mesh.
 	Inventory []object.Ref `json:"inventory,omitempty"`
+	// Members are those that the inventory's record names: who is in the mesh, and who was and is not clean yet.
+	Members []Member `json:"members,omitempty"`
 	// Inventories are the owners of all inventories here: meshes, and sets such as a proof's.
 	Inventories []string `json:"inventories,omitempty"`
 }

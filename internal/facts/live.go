@@ -38,6 +38,11 @@ func (g *gatherer) live(ctx context.Context) error {
 			g.out.Unread[inventory] = err.Error()
 		}
 		g.out.Inventory = refs
+		if text, ok, _ := unstructured.NestedString(u.Object, "data", MembersKey); ok { // sets have none
+			if g.out.Members, err = ParseMembers(text); err != nil {
+				g.out.Unread[inventory] = err.Error()
+			}
+		}
 	}
 	for _, r := range g.out.Inventory {
 		if _, ok := versions[r]; !ok {

@@ -36,6 +36,9 @@ func Rights(m mesh.Mesh, want object.Objects, cluster string) []Right {
 	if len(want[cluster]) > 0 {
 		add(object.Ref{Kind: "Namespace", Name: object.SystemNamespace})
 		add(object.Ref{Kind: "ConfigMap", Namespace: object.SystemNamespace, Name: InventoryName(m.Name)})
+		for _, verb := range []string{"get", "create", "update", "delete"} { // apply's lock
+			all[Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: object.SystemNamespace}] = true
+		}
 		if m.Verify.Namespace != "" {
 			all[Right{Verb: "create", Resource: "pods/exec", Namespace: m.Verify.Namespace}] = true
 		}

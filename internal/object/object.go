@@ -87,6 +87,8 @@ type Sealed struct {
 	Kind SealKind `json:"kind"`
 	// About is the cluster that the content is about: whose intermediate, whose API server.
 	About string `json:"about,omitempty"`
+	// From is the cluster where the content is now, when it moves; empty when it is made anew.
+	From string `json:"from,omitempty"`
 }
 
 // An Object should exist in a cluster.

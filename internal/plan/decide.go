@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,14 +141,17 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	part := partOf(live)
 	c := &Change{
 		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(live.GetUID()),
-		Action: Delete, Reason: "no longer wanted",
+		Action: Delete, Reason: cmp.Or(d.why, "no longer wanted"),
 	}
 	switch {
+	case ref == rootRef && d.pending[d.in.Mesh.Home().Name] != "":
+		d.kept = append(d.kept, ref) // it moves first, and its new place does not answer
+		return nil
 	case ref.Kind == "CustomResourceDefinition":
 		// With a kind go all objects of it, and those are not ours.
-		c.Action, c.Reason, c.Settled = Unchanged, "no longer wanted; kept, since every object of its kind would go with it", true
+		c.Action, c.Reason, c.Settled = Unchanged, c.Reason+"; kept, since every object of its kind would go with it", true
 	case ref.Kind == "Namespace" && live.GetAnnotations()[AnnotationAdopted] != "":
-		c.Action, c.Reason = Configure, "no longer wanted; was there before Isthmus, so only our labels go"
+		c.Action, c.Reason = Configure, c.Reason+"; was there before Isthmus, so only our labels go"
 		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}
 	default:
 		c.Impact = d.impact(c, live)
@@ -180,7 +184,7 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 	if len(refs) == 0 && len(d.now.Inventory) == 0 {
 		return nil, nil
 	}
-	o := Inventory(d.owner, refs)
+	o := Inventory(d.owner, refs, d.members)
 	if live := d.now.Live[o.Ref()]; len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
 		return &Change{
 			Cluster: d.cluster, Object: o.Ref(), Part: o.Part, Stage: StageInventory, UID: string(live.GetUID()),
@@ -192,12 +196,14 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 		return nil, err
 	}
 	c.Stage, c.Fields = StageInventory, nil // the list says nothing that the changes do not
+	c.Late = !lists(d.members, d.now.Members)
 	if c.Action == Configure {
 		c.Reason = o.Reason
 	}
 	before := facts.FormatInventory(d.now.Inventory)
-	if all := append(slices.Clone(d.now.Inventory), refs...); facts.FormatInventory(all) != before || c.Action == Create {
-		first, err := prepare(Inventory(d.owner, all), d.owner, false)
+	all, known := append(slices.Clone(d.now.Inventory), refs...), union(d.members, d.now.Members)
+	if facts.FormatInventory(all) != before || c.Action == Create || !lists(d.now.Members, known) {
+		first, err := prepare(Inventory(d.owner, all, known), d.owner, false)
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 		}
@@ -206,12 +212,16 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 	return c, nil
 }
 
-// Inventory is the ConfigMap that lists what Isthmus made in a cluster for a mesh or a set.
-func Inventory(owner string, refs []object.Ref) object.Object {
+// Inventory is the ConfigMap that lists what Isthmus made in a cluster for a mesh or a set, and a mesh's members.
+func Inventory(owner string, refs []object.Ref, members []facts.Member) object.Object {
+	data := map[string]any{facts.InventoryKey: facts.FormatInventory(refs)}
+	if len(members) > 0 {
+		data[facts.MembersKey] = facts.FormatMembers(members)
+	}
 	body := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]any{"name": facts.InventoryName(owner), "namespace": object.SystemNamespace},
-		"data":     map[string]any{facts.InventoryKey: facts.FormatInventory(refs)},
+		"data":     data,
 	}}
 	return object.Object{Part: object.PartFoundation, Reason: "lists what Isthmus made here", Body: body}
 }

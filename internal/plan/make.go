@@ -24,10 +24,20 @@ type Input struct {
 	// Restart says why a workload that exists must start anew although nothing in it is wanted otherwise: what it read
 	// when it started has changed. "" if it need not; nil for nothing ever must.
 	Restart Judge
-	// Options are what may be taken from others.
+	// Options are what a person lets the plan do.
 	Options Options
 	// Guards are asked about every cluster that answers.
 	Guards []Guard
+}
+
+// removal tells that nothing is wanted anywhere: the whole mesh goes.
+func (in Input) removal() bool {
+	for _, c := range in.Mesh.Clusters {
+		if len(in.Want[c.Name]) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
@@ -35,7 +45,11 @@ type Input struct {
 func Make(in Input) (Plan, error) {
 	p := Plan{Mesh: in.Mesh.Name, Options: in.Options}
 	pending := pendingClusters(in)
-	decided, err := decideEach(in, pending)
+	left, err := leave(in, pending)
+	if err != nil {
+		return Plan{}, err
+	}
+	decided, err := decideEach(in, pending, members(in, left.staying))
 	if err != nil {
 		return Plan{}, err
 	}
@@ -55,23 +69,31 @@ func Make(in Input) (Plan, error) {
 			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why})
 		}
 	}
+	p.Pending = append(p.Pending, left.notes...)
 	slices.SortFunc(p.Conflicts, func(a, b Conflict) int {
 		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), a.Object.Compare(b.Object))
 	})
-	p.Waves = waves(in, pending, all)
+	moveRoot(in, all)
+	p.Waves, p.Left = waves(in, pending, all), left.going
+	if w, ok := left.wave(); ok {
+		p.Waves = append(p.Waves, w)
+	}
+	if in.removal() {
+		p.Waves = farewell(p.Waves)
+	}
 	return p, nil
 }
 
 // decideEach decides about every cluster by itself, at the same time, and returns the deciders in document order. A
 // cluster that needs the root while nobody can sign with it becomes pending; what is about it is then left alone in
 // the others too, so they are decided about again.
-func decideEach(in Input, pending map[string]string) ([]decider, error) {
+func decideEach(in Input, pending map[string]string, members []facts.Member) ([]decider, error) {
 	shared := &prepared{}
 	for {
 		deciders := make([]decider, 0, len(in.Mesh.Clusters))
 		for _, c := range in.Mesh.Clusters {
 			if pending[c.Name] == "" {
-				deciders = append(deciders, decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, prepared: shared})
+				deciders = append(deciders, decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, members: members, prepared: shared})
 			}
 		}
 		errs := make([]error, len(deciders))
@@ -139,6 +161,8 @@ type decider struct {
 	now       *facts.Cluster
 	owner     string // the mesh's or the set's name, written as label isthmus.dev/mesh
 	pending   map[string]string
+	members   []facts.Member // of the mesh, when everything is done; none for a set
+	why       string         // of what goes; empty: it is no longer wanted
 	prepared  *prepared
 	changes   []Change
 	conflicts []Conflict

@@ -112,6 +112,11 @@ func (w *world) do(p Plan) {
 			if c.Stage == StageInventory && c.Want != nil && c.Action != Delete {
 				text, _, _ := unstructured.NestedString(c.Want.Body.Object, "data", facts.InventoryKey)
 				w.now.Clusters[c.Cluster].Inventory, _ = facts.ParseInventory(text)
+				text, _, _ = unstructured.NestedString(c.Want.Body.Object, "data", facts.MembersKey)
+				w.now.Clusters[c.Cluster].Members, _ = facts.ParseMembers(text)
+			}
+			if c.Stage == StageInventory && c.Action == Delete {
+				w.now.Clusters[c.Cluster].Inventory, w.now.Clusters[c.Cluster].Members = nil, nil
 			}
 		}
 	}
@@ -255,7 +260,7 @@ func TestPending(t *testing.T) {
 		if c, _, _ := find(p, "b", "Secret istio-system/remote-c"); c.Action != Unchanged || c.Seal {
 			t.Errorf("the remote secret to c in b: %+v", c)
 		}
-		if d := cmp.Diff([]Pending{{"c", "connection refused"}}, p.Pending); d != "" {
+		if d := cmp.Diff([]Pending{{Cluster: "c", Why: "connection refused"}}, p.Pending); d != "" {
 			t.Error(d)
 		}
 	})
@@ -446,8 +451,9 @@ func TestChangesAreInTheOrderInWhichTheyAreMade(t *testing.T) {
 	want := []string{
 		"configure a ConfigMap isthmus-system/isthmus-inventory-shop", "configure b ConfigMap isthmus-system/isthmus-inventory-shop",
 		"configure a Namespace istio-system", "configure b Namespace istio-system",
-		"delete b Service istio-system/gateway", "delete b Secret istio-system/remote-a", "delete b Secret istio-system/cacerts",
-		"delete a Service istio-system/gateway", "delete a Secret istio-system/remote-b", "delete a Secret istio-system/cacerts", "delete a Secret isthmus-system/isthmus-root",
+		"delete b Service istio-system/gateway", "delete a Service istio-system/gateway",
+		"delete b Secret istio-system/remote-a", "delete b Secret istio-system/cacerts",
+		"delete a Secret istio-system/remote-b", "delete a Secret istio-system/cacerts", "delete a Secret isthmus-system/isthmus-root",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)

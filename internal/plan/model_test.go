@@ -160,7 +160,7 @@ func (f *fleet) input(want object.Objects, order []string) Input {
 	in.Judges = map[object.SealKind]Judge{object.SealRemoteSecret: fresh}
 	for n, s := range f.servers {
 		c := &facts.Cluster{Name: n, Live: s.live, Unread: map[object.Ref]string{}}
-		if list := s.live[Inventory("shop", nil).Ref()]; list != nil {
+		if list := s.live[Inventory("shop", nil, nil).Ref()]; list != nil {
 			text, _, _ := unstructured.NestedString(list.Object, "data", facts.InventoryKey)
 			c.Inventory, _ = facts.ParseInventory(text)
 			c.Inventories = []string{"shop"}

@@ -38,7 +38,8 @@ func Left(saved, fresh Plan) (left Plan, moved []Moved) {
 	left = saved
 	left.Waves = make([]Wave, len(saved.Waves))
 	for i, w := range saved.Waves {
-		left.Waves[i] = Wave{Clusters: w.Clusters, Changes: make([]Change, 0, len(w.Changes))}
+		left.Waves[i] = w
+		left.Waves[i].Changes = make([]Change, 0, len(w.Changes))
 		for _, c := range w.Changes {
 			if now, there := f.follow(c); there {
 				left.Waves[i].Changes = append(left.Waves[i].Changes, now)
@@ -143,7 +144,7 @@ func differs(saved, now Change) string {
 		return "is another object of that name than when the plan was made"
 	case appliedOf(saved) != appliedOf(now):
 		return "is wanted otherwise than when the plan was made"
-	case saved.Adopt != now.Adopt, saved.Seal != now.Seal && !gone:
+	case saved.Adopt != now.Adopt, now.TakeOver && !saved.TakeOver, saved.Seal != now.Seal && !gone:
 		return "was to be " + past(saved.Action) + ", and now there is this to do: " + does(now)
 	case !gone && !listed && !sameFields(saved.Fields, now.Fields):
 		return "was changed since the plan was made: " + newFields(saved.Fields, now.Fields)

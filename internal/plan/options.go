@@ -6,13 +6,15 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// Options are what a person lets a plan take from others. A plan keeps those that it was made with.
+// Options are what a person lets a plan do that it does not do by itself. A plan keeps those that it was made with.
 type Options struct {
 	// Adopt takes over an Istio that istioctl, Helm or kubectl installed. It never replaces a certificate authority.
 	Adopt bool `json:"adopt,omitempty"`
 	// TakeOver names what is overruled though somebody keeps applying it: objects ("Deployment istio-system/istiod"),
 	// field managers ("argocd-controller"), owners ("helm:istiod"), or TakeOverAll.
 	TakeOver []string `json:"takeOver,omitempty"`
+	// Forget are former members that are given up: they are listed no more, whatever is left in them.
+	Forget []string `json:"forget,omitempty"`
 }
 
 // TakeOverAll overrules every field manager. It does not reach a certificate authority: that is named or left alone.

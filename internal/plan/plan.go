@@ -70,6 +70,9 @@ type Change struct {
 	First *object.Object `json:"-"`
 	// Reclaim are items of lists that somebody put in the place of ours, see Reclaimed.
 	Reclaim []fieldpath.Path `json:"-"`
+	// Late tells that the last word of an inventory waits for the end of the plan: it takes clusters off the list of
+	// members, and nothing may be left in them by then.
+	Late bool `json:"-"`
 	// Settled tells that the live object was ready when it was seen: an unchanged one needs no waiting.
 	Settled bool `json:"-"`
 }
@@ -77,6 +80,8 @@ type Change struct {
 // A Wave is clusters changed together; the next begins when this one is ready.
 type Wave struct {
 	Clusters []string `json:"clusters"`
+	// LetGo is what must hold before the first change; nil: nothing.
+	LetGo *LetGo `json:"letGo,omitempty"`
 	// Changes are in the order in which they are made: by stage, cluster and object, then deletions in
 	// reverse stage order. Unchanged objects are listed too. A change may be in a cluster of an earlier wave
 	// when it is about a cluster of this one (a remote secret).
@@ -102,6 +107,8 @@ type Plan struct {
 	Waves []Wave `json:"waves"`
 	// Pending are clusters that are left as they are because what they need cannot be known now.
 	Pending []Pending `json:"pending,omitempty"`
+	// Left are the clusters that something goes from though the document does not name them any more.
+	Left []facts.Member `json:"left,omitempty"`
 	// Conflicts stop apply before the first write.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Options are what the plan was allowed to take from others.
@@ -114,6 +121,8 @@ type Plan struct {
 type Pending struct {
 	Cluster string `json:"cluster"`
 	Why     string `json:"why"`
+	// Left tells that it is no longer in the document.
+	Left bool `json:"left,omitempty"`
 }
 
 // A Judge says whether a sealed object that exists is still right: "" if so, else why not, in words for people.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -38,12 +39,11 @@ type savedItem struct {
 }
 
 type savedHead struct {
-	Facts     string            `json:"facts"`
-	Document  string            `json:"document"`
-	UIDs      map[string]string `json:"uids"`
-	Waves     [][]string        `json:"waves"`
-	Pending   []Pending         `json:"pending,omitempty"`
-	Conflicts []Conflict        `json:"conflicts,omitempty"`
+	Facts    string            `json:"facts"`
+	Document string            `json:"document"`
+	UIDs     map[string]string `json:"uids"`
+	// Plan is all of the plan but the changes of its waves, which are lines of their own.
+	Plan Plan `json:"plan"`
 }
 
 type savedChange struct {
@@ -53,6 +53,7 @@ type savedChange struct {
 	First   *savedObject `json:"first,omitempty"`
 	Reclaim [][]string   `json:"reclaim,omitempty"`
 	Settled bool         `json:"settled,omitempty"`
+	Late    bool         `json:"late,omitempty"`
 }
 
 type savedObject struct {
@@ -67,9 +68,10 @@ func (s Saved) Write(w io.Writer, h record.Header) error {
 	var wrong error
 	items := func(yield func(any) bool) {
 		b := &bodies{number: map[[sha256.Size]byte]int{}, yield: yield}
-		head := savedHead{Facts: s.Facts, Document: s.Document, UIDs: s.UIDs, Pending: s.Plan.Pending, Conflicts: s.Plan.Conflicts}
-		for _, w := range s.Plan.Waves {
-			head.Waves = append(head.Waves, w.Clusters)
+		head := savedHead{Facts: s.Facts, Document: s.Document, UIDs: s.UIDs, Plan: s.Plan}
+		head.Plan.Waves = slices.Clone(s.Plan.Waves)
+		for i := range head.Plan.Waves {
+			head.Plan.Waves[i].Changes = []Change{}
 		}
 		if !yield(savedItem{Head: &head}) {
 			return
@@ -102,7 +104,7 @@ type bodies struct {
 }
 
 func (b *bodies) change(wave int, c Change) (*savedChange, error) {
-	out := &savedChange{Change: c, Wave: wave, Settled: c.Settled}
+	out := &savedChange{Change: c, Wave: wave, Settled: c.Settled, Late: c.Late}
 	var err error
 	if out.Want, err = b.object(c.Want); err != nil {
 		return nil, err
@@ -170,11 +172,7 @@ func (r *savedReader) item(raw []byte) error {
 	}
 	switch {
 	case it.Head != nil:
-		r.head = it.Head
-		r.plan.Pending, r.plan.Conflicts = it.Head.Pending, it.Head.Conflicts
-		for _, clusters := range it.Head.Waves {
-			r.plan.Waves = append(r.plan.Waves, Wave{Clusters: clusters, Changes: []Change{}})
-		}
+		r.head, r.plan = it.Head, it.Head.Plan
 	case it.Body != nil:
 		return r.body(raw)
 	case it.Change != nil:
@@ -201,7 +199,7 @@ func (r *savedReader) body(raw []byte) error {
 
 func (r *savedReader) change(x *savedChange) (Change, error) {
 	c := x.Change
-	c.Settled = x.Settled
+	c.Settled, c.Late = x.Settled, x.Late
 	if x.Wave < 0 || x.Wave >= len(r.plan.Waves) {
 		return c, fmt.Errorf("there is no wave %d", x.Wave+1)
 	}

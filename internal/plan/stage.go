@@ -60,6 +60,10 @@ var workloads = map[string]bool{
 	"Pod": true, "HorizontalPodAutoscaler": true,
 }
 
+var stageOfSeal = map[object.SealKind]Stage{
+	object.SealRoot: StageRoot, object.SealIntermediate: StageTrust, object.SealRemoteSecret: StageDiscovery,
+}
+
 // StageOf says when an object is made.
 func StageOf(ref object.Ref, part object.Part, sealed *object.Sealed) Stage {
 	switch {
@@ -70,11 +74,13 @@ func StageOf(ref object.Ref, part object.Part, sealed *object.Sealed) Stage {
 		return StageNamespaces
 	case ref.Kind == "CustomResourceDefinition":
 		return StageCRDs
-	case sealed != nil && sealed.Kind == object.SealRoot:
+	case sealed != nil:
+		return stageOfSeal[sealed.Kind]
+	case ref == rootRef:
 		return StageRoot
-	case sealed != nil && sealed.Kind == object.SealIntermediate:
-		return StageTrust
-	case sealed != nil && sealed.Kind == object.SealRemoteSecret:
+	case ref.Kind == "Secret" && ref.Group == "" && part == object.PartTrust:
+		return StageTrust // what goes has no seal any more
+	case ref.Kind == "Secret" && ref.Group == "" && part == object.PartDiscovery:
 		return StageDiscovery
 	case strings.HasSuffix(ref.Kind, "WebhookConfiguration"), strings.HasPrefix(ref.Kind, "ValidatingAdmissionPolicy"):
 		return StageWebhooks

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -29,6 +30,9 @@ func waves(in Input, pending map[string]string, all []Change) []Wave {
 			w = max(w, at[s.About])
 		}
 		if early != nil && c.Cluster == early.Cluster && comesWith(c, *early) {
+			w = 0
+		}
+		if listsNewcomer(in, c) {
 			w = 0
 		}
 		waveOf[i] = w
@@ -113,6 +117,15 @@ func comesWith(c, root Change) bool {
 	}
 	return c.Object == root.Object || c.Stage == StageSystem || c.Stage == StageInventory ||
 		c.Stage == StageNamespaces && c.Object.Name == root.Object.Namespace
+}
+
+// listsNewcomer tells an inventory in place that has to name a new member: that is written before anything is made
+// in the new one, so that somebody knows of it however apply ends.
+func listsNewcomer(in Input, c Change) bool {
+	return c.Stage == StageInventory && c.Action == Configure &&
+		slices.ContainsFunc(in.Mesh.Clusters, func(m mesh.Cluster) bool {
+			return !slices.ContainsFunc(in.Now.Clusters[c.Cluster].Members, func(x facts.Member) bool { return x.Name == m.Name })
+		})
 }
 
 func sealedOf(c Change) *object.Sealed {

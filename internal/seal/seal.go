@@ -41,7 +41,7 @@ type sealer struct {
 	random io.Reader
 }
 
-// root makes a root, unless there is by now one that can sign: a plan that says otherwise is out of date, and to
+// root makes a root, or takes it along from the cluster that kept it, unless there is by now one that can sign: a plan that says otherwise is out of date, and to
 // replace that root would take the ground from under whatever it has signed since.
 func (s sealer) root(ctx context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
 	home := s.mesh.Home().Name
@@ -53,10 +53,29 @@ func (s sealer) root(ctx context.Context, _ string, o object.Object) (*unstructu
 		return nil, fmt.Errorf("cluster %s: Secret %s/%s holds a root that can sign, made since the plan was: it is not replaced; run isthmus apply again",
 			home, object.SystemNamespace, trust.RootSecret)
 	}
+	if o.Sealed.From != "" {
+		return s.movedRoot(ctx, o)
+	}
 	if data, err = trust.NewRoot(s.mesh.Name, s.mesh.Trust.RootTTL, s.now(), s.random); err != nil {
 		return nil, err
 	}
 	return withData(o.Body, nil, data), nil
+}
+
+// movedRoot is the root as another cluster keeps it. It goes from that cluster into the request that writes it.
+func (s sealer) movedRoot(ctx context.Context, o object.Object) (*unstructured.Unstructured, error) {
+	data, err := s.rootData(ctx, o.Sealed.From)
+	if err != nil {
+		return nil, err
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: Secret %s/%s: %w", o.Sealed.From, object.SystemNamespace, trust.RootSecret, err)
+	}
+	if !root.Cert.NotAfter.After(s.now()) {
+		return nil, fmt.Errorf("cluster %s: Secret %s/%s: the root ended on %s", o.Sealed.From, object.SystemNamespace, trust.RootSecret, root.Cert.NotAfter.UTC())
+	}
+	return withData(o.Body, nil, map[string][]byte{trust.RootCert: data[trust.RootCert], trust.RootKey: data[trust.RootKey]}), nil
 }
 
 // intermediate reads the root where it lives and signs with it.

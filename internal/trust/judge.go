@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +32,14 @@ func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot)
 	if wrong == "" {
 		return "", nil
 	}
+	if s == nil && keeper(m, now) != nil {
+		return "moves here", nil
+	}
 	with, unknown := holders(m, now)
 	switch {
+	case s == nil && len(with) > 0 && len(silent(now)) > 0:
+		return "", fmt.Errorf("the mesh's root %s, and it may be in %s, which does not answer: mend the access, and apply moves the root here. Or put the cluster that keeps it first in spec.clusters",
+			wrong, strings.Join(silent(now), ", "))
 	case len(with) > 0:
 		return "", fmt.Errorf("the mesh's root %s, and %s: a new root would make new workloads refuse running ones. Put the Secret back from a backup. Or begin anew, which interrupts every call: delete Secret %s/%s in %s, run isthmus apply, then restart all workloads",
 			wrong, intermediates(with), Namespace, CACerts, strings.Join(with, ", "))
@@ -41,6 +48,32 @@ func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot)
 			wrong, strings.Join(unknown, ", "))
 	}
 	return wrong, nil
+}
+
+// keeper is a root of the mesh that can sign, in a cluster that was its home before; nil if there is none. It moves.
+func keeper(m mesh.Mesh, now facts.Snapshot) *facts.Secret {
+	for _, name := range slices.Sorted(maps.Keys(now.Clusters)) {
+		f := now.Clusters[name]
+		if f == nil || name == m.Home().Name {
+			continue
+		}
+		s := f.Secrets[object.SystemNamespace+"/"+RootSecret]
+		if s != nil && s.Labels[object.LabelMesh] == m.Name && rootProblem(s, now.Taken) == "" {
+			return s
+		}
+	}
+	return nil
+}
+
+// silent are the clusters that do not answer, members or not any more.
+func silent(now facts.Snapshot) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(now.Clusters)) {
+		if f := now.Clusters[name]; f == nil || f.Err != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func intermediates(with []string) string {
@@ -135,6 +168,9 @@ func rootOf(m mesh.Mesh, now facts.Snapshot) (root *facts.Certificate, no string
 		return nil, fmt.Sprintf("%s, which keeps it, does not answer: %s", home, whyNot(f))
 	}
 	s := f.Secrets[object.SystemNamespace+"/"+RootSecret]
+	if s == nil {
+		s = keeper(m, now)
+	}
 	switch wrong := rootProblem(s, now.Taken); {
 	case wrong == "":
 		return &s.Certificates[RootCert][0], ""

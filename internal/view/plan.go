@@ -29,6 +29,10 @@ func Changes(p plan.Plan) int {
 // Plan shows what would change, wave by wave, cluster by cluster.
 func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	for i, w := range pl.Waves {
+		if w.LetGo != nil {
+			fmt.Fprintf(p, "%s begins when no proxy of %s sends to %s any more\n",
+				p.Bold(fmt.Sprintf("wave %d", i+1)), strings.Join(w.LetGo.By, ", "), strings.Join(w.LetGo.Of, ", "))
+		}
 		for _, c := range w.Clusters {
 			changes := slices.DeleteFunc(slices.Clone(w.Changes), func(x plan.Change) bool { return x.Cluster != c })
 			fmt.Fprintf(p, "%s · %s\n", p.Bold(fmt.Sprintf("wave %d", i+1)), p.Bold(c))
@@ -36,6 +40,10 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 		}
 	}
 	for _, x := range pl.Pending {
+		if x.Left {
+			fmt.Fprintf(p, "%s %s %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
+			continue
+		}
 		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
 	}
 	for _, x := range InTheWay(pl.Conflicts, o.All) {

@@ -1,0 +1,126 @@
+package apply_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
+)
+
+// distance is a round trip to a cluster of the benchmark.
+const distance = 50 * time.Millisecond
+
+// farCluster answers as an API server would that is a round trip away and takes no time itself: what is measured is
+// how well apply uses the time that it waits. What real API servers need is test/lab's to measure.
+func farCluster(b *testing.B, name string) *cluster.Conn {
+	b.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		time.Sleep(distance)
+		w.Header().Set("Content-Type", "application/json")
+		switch path := req.URL.Path; {
+		case path == "/api":
+			fmt.Fprint(w, `{"kind": "APIVersions", "versions": ["v1"]}`)
+		case path == "/apis":
+			fmt.Fprint(w, `{"kind": "APIGroupList", "apiVersion": "v1", "groups": [
+				{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}], "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"}},
+				{"name": "rbac.authorization.k8s.io", "versions": [{"groupVersion": "rbac.authorization.k8s.io/v1", "version": "v1"}], "preferredVersion": {"groupVersion": "rbac.authorization.k8s.io/v1", "version": "v1"}}]}`)
+		case path == "/api/v1":
+			fmt.Fprint(w, `{"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+				{"name": "namespaces", "kind": "Namespace"}, {"name": "configmaps", "kind": "ConfigMap", "namespaced": true}, {"name": "services", "kind": "Service", "namespaced": true}]}`)
+		case path == "/apis/rbac.authorization.k8s.io/v1":
+			fmt.Fprint(w, `{"kind": "APIResourceList", "groupVersion": "rbac.authorization.k8s.io/v1", "resources": [{"name": "roles", "kind": "Role", "namespaced": true}]}`)
+		case path == "/apis/apps/v1":
+			fmt.Fprint(w, `{"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [{"name": "deployments", "kind": "Deployment", "namespaced": true}]}`)
+		case req.Method == http.MethodPatch:
+			sent, _ := io.ReadAll(req.Body)
+			_, _ = w.Write(sent) // as it was applied
+		default: // a Deployment that runs
+			part := strings.Split(path, "/")
+			fmt.Fprintf(w, `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": %q, "namespace": "mesh", "generation": 1}, "spec": {"replicas": 1},
+				"status": {"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "availableReplicas": 1, "updatedReplicas": 1,
+				"conditions": [{"type": "Available", "status": "True"}]}}`, part[len(part)-1])
+		}
+	}))
+	s.EnableHTTP2 = true // as API servers
+	s.StartTLS()
+	b.Cleanup(s.Close)
+	conn, err := cluster.New(name, &rest.Config{Host: s.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, time.Minute)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return conn
+}
+
+// freshWave is the plan of so many objects in each of so many clusters that have nothing yet, as many in each stage as
+// an Istio installation has.
+func freshWave(b *testing.B, clusters int) plan.Plan {
+	b.Helper()
+	m := mesh.Mesh{Name: "far"}
+	want, now := object.Objects{}, facts.Snapshot{Clusters: map[string]*facts.Cluster{}}
+	for i := range clusters {
+		name := fmt.Sprintf("c%d", i)
+		m.Clusters = append(m.Clusters, mesh.Cluster{Name: name})
+		now.Clusters[name] = &facts.Cluster{Name: name, Live: map[object.Ref]*unstructured.Unstructured{}}
+		add := func(part object.Part, text string) {
+			u := &unstructured.Unstructured{}
+			if err := json.Unmarshal([]byte(text), &u.Object); err != nil {
+				b.Fatal(err)
+			}
+			want.Add(name, object.Object{Part: part, Body: u})
+		}
+		add(object.PartFoundation, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mesh"}}`)
+		for n := range 30 {
+			add(object.PartControlPlane, fmt.Sprintf(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config-%d", "namespace": "mesh"}}`, n))
+			add(object.PartControlPlane, fmt.Sprintf(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "role-%d", "namespace": "mesh"}}`, n))
+		}
+		for _, part := range []object.Part{object.PartControlPlane, object.PartGateway} {
+			add(part, fmt.Sprintf(`{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": %q, "namespace": "mesh"}, "spec": {"selector": {}}}`, strings.ReplaceAll(string(part), " ", "-")))
+		}
+	}
+	p, err := plan.Make(plan.Input{Mesh: m, Want: want, Now: now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// BenchmarkWaveOf20Clusters compares the same wave in 20 and in 2 clusters, each a round trip of 50 ms away, in one
+// run. The ratio is what counts; aim: 1.5 or less.
+func BenchmarkWaveOf20Clusters(b *testing.B) {
+	wave := func(clusters int) time.Duration {
+		a := apply.Applier{Conns: map[string]*cluster.Conn{}}
+		for i := range clusters {
+			name := fmt.Sprintf("c%d", i)
+			a.Conns[name] = farCluster(b, name)
+		}
+		p := freshWave(b, clusters)
+		began := time.Now()
+		set, err := a.Apply(b.Context(), p, nil)
+		if err != nil || len(set.Done) != p.Writes() {
+			b.Fatalf("%d of %d changes: %v", len(set.Done), p.Writes(), err)
+		}
+		return time.Since(began)
+	}
+	var few, many time.Duration
+	for b.Loop() {
+		few += wave(2)
+		many += wave(20)
+	}
+	b.ReportMetric(few.Seconds()/float64(b.N), "2-clusters-s")
+	b.ReportMetric(many.Seconds()/float64(b.N), "20-clusters-s")
+	b.ReportMetric(many.Seconds()/few.Seconds(), "ratio")
+}

@@ -1,0 +1,40 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Without is the mesh after clusters have left it, and the clusters that leave, in document order. Errors: a name
+// that is no member, or all of them, which is no mesh.
+func (m Mesh) Without(names ...string) (rest Mesh, leaving []Cluster, err error) {
+	for _, name := range names {
+		if _, ok := m.Cluster(name); !ok {
+			have := make([]string, 0, len(m.Clusters))
+			for _, c := range m.Clusters {
+				have = append(have, c.Name)
+			}
+			return Mesh{}, nil, fmt.Errorf("no cluster %q in spec.clusters; there are: %s", name, strings.Join(have, ", "))
+		}
+	}
+	rest = m
+	rest.Clusters = nil
+	for _, c := range m.Clusters {
+		if slices.Contains(names, c.Name) {
+			leaving = append(leaving, c)
+			continue
+		}
+		rest.Clusters = append(rest.Clusters, c)
+	}
+	if len(rest.Clusters) == 0 {
+		return Mesh{}, nil, fmt.Errorf("no cluster would be left in mesh %s", m.Name)
+	}
+	rest.Waves = nil
+	for _, w := range m.Waves {
+		if w = slices.DeleteFunc(slices.Clone(w), func(c string) bool { return slices.Contains(names, c) }); len(w) > 0 {
+			rest.Waves = append(rest.Waves, w)
+		}
+	}
+	return rest, leaving, nil
+}
