@@ -184,12 +184,16 @@ func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 // comments are the comments of every type, "Mesh", and of every field, "Mesh.Spec".
 func comments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "mesh_types.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	docs := map[string]string{}
-	for _, d := range file.Decls {
+	var decls []ast.Decl
+	for _, name := range []string{"mesh_types.go", "trust_types.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decls = append(decls, file.Decls...)
+	}
+	for _, d := range decls {
 		g, isGen := d.(*ast.GenDecl)
 		if !isGen || g.Tok != token.TYPE {
 			continue

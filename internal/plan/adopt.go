@@ -182,10 +182,5 @@ func (d *decider) takeOver(c *Change, live *unstructured.Unstructured) bool {
 			fmt.Sprintf("let it be deleted and made anew: --take-over=%q; or delete it yourself", c.Object.String()))
 		return false
 	}
-	for _, f := range c.Fields {
-		if c.Object.Kind == "ConfigMap" && f.Path == "data.mesh" {
-			c.Impact = append(c.Impact, "gives proxies another mesh configuration; what is under defaultConfig reaches a workload when it restarts")
-		}
-	}
 	return true
 }

@@ -29,7 +29,9 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	if c.TakeOver {
 		ours, others = inherit(ours, others, c.Inherit)
 	}
-	if changed {
+	if _, pods := template(want); changed && pods { // the body is shared
+		want = want.DeepCopy()
+		c.Want.Body = want
 		quiet(want, live)
 	}
 	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed, inherited: c.TakeOver}
@@ -40,7 +42,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		if len(diff.yielded) > 0 { // the body is shared: a controller's fields are taken out of a copy
 			want = want.DeepCopy()
 			c.Want.Body = want
-			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed}
+			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed, inherited: diff.inherited}
 			diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
 		}
 	}
