@@ -28,6 +28,7 @@ func (e Engine) PlanFrom(now facts.Snapshot) (Prospect, error) {
 			}
 		}
 	}
+	now.Left = facts.Left(e.Mesh, now)
 	return e.decide(want, now)
 }
 

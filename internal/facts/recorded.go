@@ -34,8 +34,6 @@ type item struct {
 	// kinds as there are kinds of objects.
 	Text    *string        `json:"text,omitempty"`
 	Cluster *clusterOnFile `json:"cluster,omitempty"`
-	// Left are the clusters that have left the document.
-	Left []Member `json:"left,omitempty"`
 }
 
 // clusterOnFile is a Cluster with what JSON has no keys for as lists.
@@ -58,9 +56,6 @@ type unread struct {
 func (s Snapshot) Write(w io.Writer, mesh, program string) (digest string, err error) {
 	var wrong error
 	items := func(yield func(any) bool) {
-		if len(s.Left) > 0 && !yield(item{Left: s.Left}) {
-			return
-		}
 		t := &texts{number: map[string]int{}, yield: yield}
 		for _, name := range slices.Sorted(maps.Keys(s.Clusters)) {
 			c, err := t.cluster(s.Clusters[name])
@@ -160,12 +155,6 @@ func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 	h, digest, err = record.Read(r, RecordKind, recordVersion, func(raw []byte) error {
 		if bytes.HasPrefix(raw, []byte(`{"text":`)) {
 			return known.text(raw)
-		}
-		if bytes.HasPrefix(raw, []byte(`{"left":`)) {
-			var it item
-			err := json.Unmarshal(raw, &it)
-			s.Left = it.Left
-			return err
 		}
 		raw = bytes.Clone(raw)
 		texts, trees := known.texts, known.trees // what is appended later is for later clusters

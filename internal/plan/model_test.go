@@ -294,7 +294,7 @@ func TestDriftGoesBack(t *testing.T) {
 						unstructured.RemoveNestedField(body, "metadata", "labels", object.LabelPart)
 					})
 				case "delete":
-					if ref.Kind != "Namespace" && ref != Inventory("shop", nil).Ref() { // without those nothing is known to be ours
+					if ref.Kind != "Namespace" && ref != Inventory("shop", nil, nil).Ref() { // without those nothing is known to be ours
 						s.remove(ref)
 					}
 				}

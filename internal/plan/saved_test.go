@@ -51,7 +51,12 @@ func TestASavedPlanHoldsAllThatApplyDoes(t *testing.T) {
 	w.want["b"] = w.want["b"][:2]
 	w.now.Clusters["b"].Unread[object.Ref{Kind: "Deployment", Namespace: "istio-system", Name: "istiod"}] = "may not"
 	p := w.plan(t)
-	p.Pending = []Pending{{"c", "refused"}}
+	p.Pending = []Pending{{Cluster: "c", Why: "refused", Left: true}}
+	p.Options = Options{Adopt: true, TakeOver: []string{TakeOverAll}, Forget: []string{"d"}}
+	p.Left = []facts.Member{{Name: "d", Context: "d"}}
+	p.Leftovers = []Leftover{{Cluster: "a"}}
+	p.Waves[0].LetGo = &LetGo{Of: []string{"d"}, By: []string{"a"}}
+	p.Waves[0].Changes[0].Late = true
 	key := fieldpath.KeyByFields("port", int64(15443), "protocol", "TCP")
 	p.Waves[0].Changes[0].Reclaim = []fieldpath.Path{{fieldpath.FieldNameElement("spec"), fieldpath.PathElement{Key: key}}}
 	got := reread(t, saved(t, p))
@@ -271,7 +276,7 @@ func TestADamagedPlanIsRefused(t *testing.T) {
 	for _, items := range [][]any{
 		nil,
 		{savedItem{Head: &savedHead{}}, savedItem{Change: &savedChange{}}},
-		{savedItem{Head: &savedHead{Waves: [][]string{{"a"}}}}, savedItem{Change: &savedChange{Want: &savedObject{Body: 3}}}},
+		{savedItem{Head: &savedHead{Plan: Plan{Waves: []Wave{{Clusters: []string{"a"}}}}}}, savedItem{Change: &savedChange{Want: &savedObject{Body: 3}}}},
 	} {
 		var b bytes.Buffer
 		if _, err := record.Write(&b, record.Header{Kind: RecordKind, Version: recordVersion}, slices.Values(items)); err != nil {
