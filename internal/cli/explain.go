@@ -51,7 +51,7 @@ clusters are asked about: control plane, trust and gateway.
 --probe makes a real call, from a container of the caller's own pod if it has a program for that, or else from a pod
 that is placed beside it for a moment (image: spec.verify.image), and says whether it went as predicted.
 
-Every cause has an id: isthmus help EXP030. Exit 4 if a link is broken.`,
+Every cause has an id: isthmus help EXP030. Exit 4 if a link is broken, 1 if no call could be made for --probe.`,
 		Example: `  isthmus explain demo/client@east demo/echo@west
   isthmus explain demo/client@east demo/echo@west --method POST --path /pay --probe
   isthmus explain --from east --to west`,
@@ -183,8 +183,11 @@ func (e *env) explain(ctx context.Context, q evidence.Question, flags explainFla
 	if err := e.show(path, func(p *screen.Page) { pathPage(p, path, flags.probe) }); err != nil {
 		return err
 	}
-	if path.Cause != nil || path.Probe != nil && !path.Probe.Delivered {
+	switch {
+	case path.Cause != nil, path.Probe != nil && path.Probe.Err == "" && !path.Probe.Delivered:
 		return checksFailed()
+	case path.Probe != nil && path.Probe.Err != "":
+		return &exitError{code: exitFailed}
 	}
 	return nil
 }

@@ -40,6 +40,9 @@ type Call struct {
 }
 
 func (c Call) String() string {
+	if c.Port == 0 { // no Service was read that would say
+		return fmt.Sprintf("%s http://%s%s", c.Method, c.Host, c.Path)
+	}
 	return fmt.Sprintf("%s http://%s:%d%s", c.Method, c.Host, c.Port, c.Path)
 }
 
