@@ -100,7 +100,9 @@ func notThere(err error) bool {
 }
 
 // ProbeSet names what is placed for a call: no mesh has a name like it.
-func ProbeSet(m mesh.Mesh) string { return strings.Replace(verify.ProbeSet(m), "verify.", "explain.", 1) }
+func ProbeSet(m mesh.Mesh) string {
+	return strings.Replace(verify.ProbeSet(m), "verify.", "explain.", 1)
+}
 
 // beside calls from a pod of its own.
 func (p Prober) beside(ctx context.Context, conn *cluster.Conn, from mesh.Cluster, caller *explain.Pod, c realCall) (b explain.Probe) {

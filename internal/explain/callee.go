@@ -68,6 +68,10 @@ func (j *judge) inbound(h Hop) Hop {
 		return h
 	}
 	h = h.with("pod %s, port %d", p.Pod, port)
+	if why := j.calleeRejects(); why != "" {
+		return h.doubtful("proxy-rejects", s.kubectl("logs -n %s %s -c istio-proxy --tail=20", p.Namespace, p.Pod),
+			"the callee's proxy in %s rejects %s, and goes on with what it had before", s.Cluster, why)
+	}
 	for _, l := range p.Listeners {
 		if l.Name != "virtualInbound" {
 			continue
@@ -92,6 +96,15 @@ func (j *judge) inbound(h Hop) Hop {
 		return h.with("no container declares port %d", port)
 	}
 	return h
+}
+
+// calleeRejects is what the callee's proxy refused; what was written since then does not hold there.
+func (j *judge) calleeRejects() string {
+	s := j.to()
+	if s.CalleeProxy == nil {
+		return ""
+	}
+	return rejects(s, s.CalleeProxy, &Pod{Namespace: s.CalleeProxy.Namespace, Name: s.CalleeProxy.Pod})
 }
 
 func (j *judge) serviceName() string {

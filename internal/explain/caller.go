@@ -52,22 +52,9 @@ func (j *judge) proxyState(h Hop, s *Site, p *Pod) Hop {
 		}
 		return h.unknown("the proxy of pod %s could not be asked: %s", p.Name, why)
 	}
-	for _, l := range s.CallerProxy.Listeners {
-		if l.Err != "" {
-			return h.doubtful("proxy-rejects", s.kubectl("logs -n %s %s -c istio-proxy --tail=20", p.Namespace, p.Name),
-				"the caller's proxy rejects listener %s: %s", l.Name, l.Err)
-		}
-	}
-	for _, x := range s.Pages.Proxies {
-		if x.Proxy != p.Name+"."+p.Namespace {
-			continue
-		}
-		for kind, r := range x.Resources {
-			if r.LastError != "" {
-				return h.doubtful("proxy-rejects", s.kubectl("logs -n %s %s -c istio-proxy --tail=20", p.Namespace, p.Name),
-					"the caller's proxy rejects %s: %s", kind, r.LastError)
-			}
-		}
+	if why := rejects(s, s.CallerProxy, p); why != "" {
+		return h.doubtful("proxy-rejects", s.kubectl("logs -n %s %s -c istio-proxy --tail=20", p.Namespace, p.Name),
+			"the caller's proxy in %s rejects %s, and goes on with what it had before", s.Cluster, why)
 	}
 	if n, ready := istiods(s); n > 0 && ready == 0 {
 		return h.doubtful("control-plane-not-ready", s.kubectl("get pods -n %s -l app=istiod", rootNamespace),
@@ -77,6 +64,28 @@ func (j *judge) proxyState(h Hop, s *Site, p *Pod) Hop {
 		h = h.with("the pod is not ready: %s", p.Problem)
 	}
 	return h
+}
+
+// rejects is what a pod's proxy refused of what it was last sent, in its own words; "" where it took everything.
+func rejects(s *Site, proxy *Proxy, p *Pod) string {
+	if proxy != nil {
+		for _, l := range proxy.Listeners {
+			if l.Err != "" {
+				return fmt.Sprintf("listener %s: %s", l.Name, l.Err)
+			}
+		}
+	}
+	for _, x := range s.Pages.Proxies {
+		if x.Proxy != p.Name+"."+p.Namespace {
+			continue
+		}
+		for _, kind := range sortedKeys(x.Resources) {
+			if why := x.Resources[kind].LastError; why != "" {
+				return kind + ": " + why
+			}
+		}
+	}
+	return ""
 }
 
 func istiods(s *Site) (n int, ready int32) {

@@ -43,8 +43,8 @@ var Causes = []Cause{
 	},
 	{
 		ID: "EXP005", Code: "proxy-rejects", Link: "proxy",
-		Title: "The proxy rejects its configuration",
-		Why:   "The control plane sent something that the proxy refuses, so it goes on with what it had before. Usually an EnvoyFilter, or a filter that this Envoy does not have.",
+		Title: "A proxy rejects its configuration",
+		Why:   "The control plane sent something that the proxy refuses, so it goes on with what it had before; a new pod's proxy, which had nothing, never gets ready. Usually an EnvoyFilter, a RequestAuthentication with a key set that has no key, or a filter that this Envoy does not have.",
 		Do:    "Correct the object that the rejected part comes from; the proxy's own words name the field.",
 	},
 	{

@@ -205,6 +205,10 @@ func (j *judge) calleeUnready(h Hop) (Hop, bool) {
 		return h, false
 	}
 	p := s.Callees[0]
+	if why := rejects(s, nil, &p); why != "" {
+		return h.broken("proxy-rejects", s.kubectl("logs -n %s %s -c istio-proxy --tail=20", p.Namespace, p.Name),
+			"the callee's proxy in %s does not get ready, since it rejects %s", s.Cluster, why), true
+	}
 	return h.broken("callee-not-ready", s.kubectl("describe pod -n %s %s", p.Namespace, p.Name), "no pod of %s in %s is ready: %s: %s",
 		j.Call.Host, s.Cluster, p.Name, p.Problem), true
 }

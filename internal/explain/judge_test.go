@@ -124,6 +124,11 @@ spec: {egress: [{hosts: ["istio-system/*"]}]}`), hide), "Sidecar demo/narrow in 
 	{"no ready pod", "callee-not-ready", and(noEndpoints, func(_ *testing.T, e *Evidence) {
 		e.Sites["west"].Callees[0].Ready, e.Sites["west"].Callees[0].Problem = false, "container app is not ready"
 	}), "container app is not ready"},
+	{"no ready pod, since its proxy takes no configuration", "proxy-rejects", and(noEndpoints, func(_ *testing.T, e *Evidence) {
+		c := &e.Sites["west"].Callees[0]
+		c.Ready = false
+		e.Sites["west"].Pages.Proxies = []status.ProxyStatus{{Proxy: c.Name + "." + c.Namespace, Resources: map[string]status.ResourceStatus{"LDS": {LastError: "Jwks has no key"}}}}
+	}), "rejects LDS: Jwks has no key"},
 	{"pods without a proxy", "callee-no-proxy", and(noEndpoints, func(_ *testing.T, e *Evidence) {
 		e.Sites["west"].Callees[0].Sidecar = false
 		for i := range e.Sites["west"].Facts.Namespaces {
@@ -335,6 +340,7 @@ func TestUnknownIsNotBroken(t *testing.T) {
 		do     func(e *Evidence)
 	}{
 		{"the proxy cannot be asked", func(e *Evidence) { e.Sites["east"].CallerProxy = &Proxy{Err: "the caller may not exec"} }},
+		{"the callee's proxy rejects what policies became", func(e *Evidence) { e.Sites["west"].CalleeProxy.Listeners[0].Err = "Jwks has no key" }},
 		{"policies may not be read", func(e *Evidence) { e.Sites["west"].Unread = map[string]string{"AuthorizationPolicy": "may not"} }},
 		{"pods may not be read", func(e *Evidence) { e.Sites["west"].Unread = map[string]string{"Pod": "may not"} }},
 		{"Services may not be read", func(e *Evidence) {

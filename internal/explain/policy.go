@@ -20,6 +20,9 @@ func (j *judge) policy() (Hop, bool) {
 	if why := cmp.Or(s.Unread["AuthorizationPolicy"], s.Unread["RequestAuthentication"]); why != "" {
 		return h.unknown("policies could not be read: %s", why), true
 	}
+	if j.calleeRejects() != "" {
+		return h.unknown("the callee's proxy rejects its configuration: what policies say may not hold there"), true
+	}
 	h, refused := j.tokens(h, pod)
 	if refused {
 		return h, true

@@ -3,6 +3,8 @@
 package lab_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -89,6 +91,21 @@ func rule(more string) string {
 func policy(more string) string {
 	return istioObject("security.istio.io/v1", "AuthorizationPolicy", "echo", "selector: {matchLabels: {app: echo}}\n  "+more)
 }
+
+// issuer is a RequestAuthentication with a key of its own.
+func issuer(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := base64.RawURLEncoding.EncodeToString(key.N.Bytes())
+	return istioObject("security.istio.io/v1", "RequestAuthentication", "tokens",
+		`jwtRules: [{issuer: "https://a.example", jwks: '{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","use":"sig","e":"AQAB","n":"`+n+`"}]}'}]`)
+}
+
+// keyless is one that Envoy refuses, together with every listener that it would be part of.
+var keyless = istioObject("security.istio.io/v1", "RequestAuthentication", "tokens", `jwtRules: [{issuer: "https://a.example", jwks: '{"keys":[]}'}]`)
 
 // unsigned is a token that says something and that nobody signed.
 func unsigned(claims string) string {

@@ -60,7 +60,9 @@ var faultTable = []fault{
 	},
 	{
 		name: "the Gateway is gone", code: "gateway-not-listening",
-		do:   func(t *testing.T, _ string) { kubectl(t, "west", "-n", "istio-system", "delete", "gateways.networking.istio.io", "cross-network-gateway") },
+		do: func(t *testing.T, _ string) {
+			kubectl(t, "west", "-n", "istio-system", "delete", "gateways.networking.istio.io", "cross-network-gateway")
+		},
 		undo: reapply,
 	},
 	{
@@ -81,7 +83,21 @@ var faultTable = []fault{
 	},
 	{
 		name: "a token of another issuer", code: "token-refused", args: append([]string{"--token", unsigned(`{"iss":"https://b.example","sub":"ada"}`)}, usual...),
-		apply: map[string]string{"west": istioObject("security.istio.io/v1", "RequestAuthentication", "tokens", `jwtRules: [{issuer: "https://a.example", jwks: '{"keys":[]}'}]`)},
+		do: func(t *testing.T, _ string) { applied(t, "west", issuer(t), "apply") },
+		undo: func(t *testing.T, _ string) {
+			kubectl(t, "west", "-n", "demo", "delete", "requestauthentication", "tokens")
+		},
+	},
+	{
+		name: "a new pod's proxy rejects its configuration", code: "proxy-rejects",
+		do: func(t *testing.T, _ string) {
+			applied(t, "west", keyless, "apply")
+			kubectl(t, "west", "-n", "demo", "rollout", "restart", "deployment", "echo")
+		},
+		undo: func(t *testing.T, _ string) {
+			applied(t, "west", keyless, "delete")
+			restart(t, "west", "demo", "echo")
+		},
 	},
 	{name: "a DestinationRule turns mutual TLS off", code: "plaintext-against-strict", apply: map[string]string{"east": rule("trafficPolicy: {tls: {mode: DISABLE}}")}},
 	{name: "the callee turns mutual TLS off", code: "mtls-off", apply: map[string]string{"west": istioObject("security.istio.io/v1", "PeerAuthentication", "open", "mtls: {mode: DISABLE}")}},
@@ -94,7 +110,9 @@ var faultTable = []fault{
 	{name: "the callee fails and is ejected", code: "endpoint-ejected", do: eject, undo: notEjected},
 	{
 		name: "the callee has no pods", code: "callee-missing",
-		do:   func(t *testing.T, _ string) { kubectl(t, "west", "-n", "demo", "scale", "deployment", "echo", "--replicas=0") },
+		do: func(t *testing.T, _ string) {
+			kubectl(t, "west", "-n", "demo", "scale", "deployment", "echo", "--replicas=0")
+		},
 		undo: func(t *testing.T, _ string) { demo(t, "west", 1) },
 	},
 	{
@@ -112,7 +130,9 @@ var faultTable = []fault{
 	},
 	{
 		name: "the remote secret is missing", code: "remote-secret-missing",
-		do:   func(t *testing.T, _ string) { kubectl(t, "east", "-n", "istio-system", "delete", "secret", "istio-remote-secret-west") },
+		do: func(t *testing.T, _ string) {
+			kubectl(t, "east", "-n", "istio-system", "delete", "secret", "istio-remote-secret-west")
+		},
 		undo: reapply,
 	},
 	{name: "the remote secret's token is not valid", code: "remote-not-synced", do: spoilToken, undo: func(t *testing.T, doc string) {
@@ -163,6 +183,15 @@ func (f fault) run(t *testing.T, doc string) {
 		args = usual
 	}
 	begin := time.Now()
+	defer func() { // also when the test has failed: the next faults want a whole mesh
+		for cluster, text := range f.apply {
+			applied(t, cluster, text, "delete")
+		}
+		if f.undo != nil {
+			f.undo(t, doc)
+		}
+		whole(t, doc, usual)
+	}()
 	for cluster, text := range f.apply {
 		applied(t, cluster, text, "apply")
 	}
@@ -181,13 +210,6 @@ func (f fault) run(t *testing.T, doc string) {
 		t.Errorf("%s says %q, mend %q", f.code, p.Cause.Text, p.Cause.Mend)
 	}
 	keep(t, doc, f.code, args)
-	for cluster, text := range f.apply {
-		applied(t, cluster, text, "delete")
-	}
-	if f.undo != nil {
-		f.undo(t, doc)
-	}
-	whole(t, doc, usual)
 }
 
 // whole waits until a way is whole and a real call proves it.
