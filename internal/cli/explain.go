@@ -114,7 +114,11 @@ func (f explainFlags) question(args []string, e *env) (evidence.Question, error)
 		if !ok {
 			return q, usagef("--header takes \"name: value\", not %q", h)
 		}
-		q.Headers[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
+		name = strings.ToLower(strings.TrimSpace(name))
+		if name == "authorization" { // --record would keep it
+			return q, usagef("a token is given with --token, which keeps it out of what is shown and recorded")
+		}
+		q.Headers[name] = strings.TrimSpace(value)
 	}
 	if f.token != "" {
 		q.Claims, q.Token, err = claims(f.token)

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -129,7 +130,9 @@ func (g Gatherer) settle(ctx context.Context, p explain.Party, callee bool, firs
 	for _, c := range g.Mesh.Clusters {
 		wg.Go(func() {
 			r := &reader{Question: Question{From: p, To: p}, cluster: c, site: &explain.Site{Cluster: c.Name, Unread: map[string]string{}}}
-			r.look(ctx, g.Dial)
+			if r.look(ctx, g.Dial); r.conn != nil {
+				r.conn.Close()
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			var f found
@@ -221,9 +224,7 @@ func (r *reader) read(ctx context.Context, dial cluster.Dialer) {
 			return
 		}
 		r.site.Config = got.Objects
-		for kind, why := range got.Unread {
-			r.site.Unread[kind] = why
-		}
+		maps.Copy(r.site.Unread, got.Unread)
 	})
 	if s := r.site; s.Caller != nil && s.Caller.Sidecar && r.cluster.Name == r.From.Cluster {
 		wg.Go(func() { s.CallerProxy = r.proxy(ctx, s.Caller.Namespace, s.Caller.Name, proxyContainer) })

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"isthmus.dev/isthmus/internal/cluster"
@@ -59,7 +59,7 @@ func (p Prober) Probe(ctx context.Context, e explain.Evidence, token string) exp
 	if token != "" {
 		headers["authorization"] = "Bearer " + token
 	}
-	c := realCall{url: fmt.Sprintf("http://%s:%d%s", e.Call.Host, e.Call.Port, e.Call.Path), method: e.Call.Method, headers: headers}
+	c := realCall{url: "http://" + net.JoinHostPort(e.Call.Host, strconv.Itoa(e.Call.Port)) + e.Call.Path, method: e.Call.Method, headers: headers}
 	if b, ok := p.own(ctx, conn, caller, c); ok {
 		return b
 	}
@@ -80,7 +80,11 @@ func (p Prober) own(ctx context.Context, conn *cluster.Conn, caller *explain.Pod
 			continue // its own calls go round the proxy
 		}
 		for _, t := range tools {
-			out, err := conn.Exec(ctx, caller.Namespace, caller.Name, container.Name, t.argv(c)...)
+			if !t.can(c) {
+				continue
+			}
+			argv, in := t.make(c)
+			out, err := conn.ExecInput(ctx, caller.Namespace, caller.Name, container.Name, strings.NewReader(in), argv...)
 			if err != nil && notThere(err) {
 				continue
 			}
@@ -124,13 +128,14 @@ func (p Prober) beside(ctx context.Context, conn *cluster.Conn, from mesh.Cluste
 		b.Err = facts.Plain(err)
 		return b
 	}
-	i := slices.IndexFunc(pods.Items, func(x corev1.Pod) bool { return isReady(x) })
+	i := slices.IndexFunc(pods.Items, isReady)
 	if i < 0 {
 		b.Err = b.How + " did not become ready"
 		return b
 	}
 	how := b.How
-	out, err := conn.Exec(ctx, caller.Namespace, pods.Items[i].Name, verify.Container, tools[0].argv(c)...)
+	argv, in := tools[0].make(c)
+	out, err := conn.ExecInput(ctx, caller.Namespace, pods.Items[i].Name, verify.Container, strings.NewReader(in), argv...)
 	b = tools[0].read(out, err)
 	b.How = how
 	return b
@@ -142,25 +147,32 @@ type realCall struct {
 	headers     map[string]string
 }
 
-// A tool is a program that containers may have, and how to call with it.
+// A tool is a program that containers may have, and how to call with it. Headers go to its input: a token may be
+// among them, and a command's words are seen by others.
 type tool struct {
 	name string
-	argv func(realCall) []string
+	can  func(realCall) bool
+	make func(realCall) (argv []string, in string)
 	read func(out []byte, err error) explain.Probe
 }
 
 var tools = []tool{
-	{"/isthmus probe call", isthmusArgs, readResult},
-	{"curl", curlArgs, readCurl},
-	{"wget", wgetArgs, readWget},
+	{"/isthmus probe call", anyCall, isthmusCall, readResult},
+	{"curl", anyCall, curlCall, readCurl},
+	{"wget", plainCall, wgetCall, readWget},
 }
 
-func isthmusArgs(c realCall) []string {
+func anyCall(realCall) bool { return true }
+
+// plainCall: wget of small images knows only GET, and headers only as words of the command.
+func plainCall(c realCall) bool { return c.method == "GET" && len(c.headers) == 0 }
+
+func isthmusCall(c realCall) (argv []string, in string) {
 	plan, err := json.Marshal([]probe.Call{{To: c.url, Method: c.method, Headers: c.headers, TimeoutMillis: int(callTimeout.Milliseconds())}})
 	if err != nil {
 		panic(fmt.Sprintf("a call cannot be written as JSON: %v", err))
 	}
-	return []string{"/isthmus", "probe", "call", "-o", "json", "--plan", string(plan)}
+	return []string{"/isthmus", "probe", "call", "-o", "json", "--plan", "-"}, string(plan)
 }
 
 func readResult(out []byte, err error) explain.Probe {
@@ -176,12 +188,13 @@ func readResult(out []byte, err error) explain.Probe {
 	return b
 }
 
-func curlArgs(c realCall) []string {
-	argv := []string{"curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "-m", strconv.Itoa(int(callTimeout.Seconds())), "-X", c.method}
+func curlCall(c realCall) (argv []string, in string) {
+	argv = []string{"curl", "-s", "-S", "-o", "/dev/null", "-w", "%{http_code}", "-m", strconv.Itoa(int(callTimeout.Seconds())), "-X", c.method, "-H", "@-"}
+	var lines strings.Builder
 	for _, h := range slices.Sorted(maps.Keys(c.headers)) {
-		argv = append(argv, "-H", h+": "+c.headers[h])
+		fmt.Fprintf(&lines, "%s: %s\n", h, c.headers[h])
 	}
-	return append(argv, c.url)
+	return append(argv, c.url), lines.String()
 }
 
 func readCurl(out []byte, err error) explain.Probe {
@@ -193,12 +206,8 @@ func readCurl(out []byte, err error) explain.Probe {
 	return b
 }
 
-func wgetArgs(c realCall) []string {
-	argv := []string{"wget", "-S", "-O", "/dev/null", "-T", strconv.Itoa(int(callTimeout.Seconds()))}
-	for _, h := range slices.Sorted(maps.Keys(c.headers)) {
-		argv = append(argv, "--header", h+": "+c.headers[h])
-	}
-	return append(argv, c.url)
+func wgetCall(c realCall) (argv []string, in string) {
+	return []string{"wget", "-S", "-O", "/dev/null", "-T", strconv.Itoa(int(callTimeout.Seconds())), c.url}, ""
 }
 
 var statusLine = regexp.MustCompile(`HTTP/[0-9.]+ ([0-9]{3})`)

@@ -71,7 +71,7 @@ func rejects(s *Site, proxy *Proxy, p *Pod) string {
 	if proxy != nil {
 		for _, l := range proxy.Listeners {
 			if l.Err != "" {
-				return fmt.Sprintf("listener %s: %s", l.Name, l.Err)
+				return oneLine(fmt.Sprintf("listener %s: %s", l.Name, l.Err))
 			}
 		}
 	}
@@ -81,12 +81,14 @@ func rejects(s *Site, proxy *Proxy, p *Pod) string {
 		}
 		for _, kind := range sortedKeys(x.Resources) {
 			if why := x.Resources[kind].LastError; why != "" {
-				return kind + ": " + why
+				return oneLine(kind[strings.LastIndexByte(kind, '.')+1:] + ": " + why)
 			}
 		}
 	}
 	return ""
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func istiods(s *Site) (n int, ready int32) {
 	if s.Facts == nil {

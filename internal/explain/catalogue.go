@@ -57,8 +57,8 @@ of the caller's own pod, or, if it has none of them, from a pod that is placed b
 service account (image: spec.verify.image). The answer says which. A call from the proxy's own container would go
 round the proxy, so it is no proof.
 
-A token (` + "`--token`" + `) is read for its claims; its signature is not checked, and it is never shown or recorded. What the caller of the command may not
-read is said to be unknown, and then no promise is made. ` + "`--record FILE`" + ` keeps what was read (no private key is in it), and
+A token (` + "`--token`" + `) is read for its claims, which are recorded with the rest; its signature is not checked, and the token itself is
+never shown or recorded. What the caller of the command may not read is said to be unknown, and then no promise is made. ` + "`--record FILE`" + ` keeps what was read (no private key is in it), and
 ` + "`--replay FILE`" + ` judges it again without a cluster. Exit 4 means that a link is broken.
 
 Not judged: EnvoyFilter, WasmPlugin and external authorisation (action CUSTOM); ambient mode; egress gateways; a route

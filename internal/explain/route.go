@@ -242,7 +242,8 @@ func (m Match) takes(c Call) bool {
 }
 
 func (h HeaderMatch) takes(c Call) bool {
-	value, have := "", true
+	var value string
+	have := true
 	switch h.Name {
 	case ":method":
 		value = c.Method
