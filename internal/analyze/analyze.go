@@ -39,6 +39,9 @@ type Cluster struct {
 	// Whole says that Objects are all there is, as when they were read from the cluster itself: what is not among
 	// them does not exist. Files hardly ever are the whole of a cluster.
 	Whole bool
+	// Away says why the cluster could not be read, and Unread which kinds could not, where it was to be.
+	Away   string
+	Unread map[string]string
 }
 
 // NewObject makes an Object of one that was read from a cluster, with no places in it.

@@ -1,10 +1,13 @@
 package analyze
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 // TestObjectsOfAClient: objects as a client reads them are judged like those of files, without places and fixes, and
@@ -156,5 +159,129 @@ func TestOneFolderForTwoClusters(t *testing.T) {
 		if f.ID == "ANA020" && len(f.Clusters) != 2 {
 			t.Errorf("%v: %s", f.Clusters, f.Seen)
 		}
+	}
+}
+
+// cluster is a Cluster as it is read from one.
+func cluster(t *testing.T, name, text string) Cluster {
+	t.Helper()
+	var objects []map[string]any
+	for doc := range strings.SplitSeq(text, "---\n") {
+		var content map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &content); err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, content)
+	}
+	c, err := NewCluster(name, "", nil, objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const liveShop = `apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {selector: {app: reviews}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: old, namespace: shop}
+spec: {hosts: [x.example], http: [{route: [{destination: {host: ratings}}]}]}
+`
+
+const reviewsRoute = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: r, namespace: shop}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: %s}}]}]}
+`
+
+// TestFilesOverClusters: a file is judged as if it were applied; what is wrong there already is not its fault.
+func TestFilesOverClusters(t *testing.T) {
+	live := Input{Clusters: []Cluster{cluster(t, "east", liveShop), cluster(t, "west", liveShop)}}
+	cases := []struct {
+		reason, host string
+		want         []string
+	}{
+		{"a host of the clusters", "reviews", nil},
+		{"a host that is misspelt", "reveiws", []string{"ANA010 f.yaml"}},
+		{"a host that exists nowhere", "ledger", []string{"ANA010 f.yaml"}},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			files := NewInput([]Source{{Name: "f.yaml", Data: fmt.Appendf(nil, reviewsRoute, c.host)}}, []string{"east", "west"}, Options{})
+			var got []string
+			for _, f := range NewReportOver(live, files).Findings {
+				if strings.HasPrefix(f.ID, "ANA") {
+					got = append(got, f.ID+" "+f.File)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestFileStandsForLiveObject: a file of an object's name takes its place, and may break others.
+func TestFileStandsForLiveObject(t *testing.T) {
+	live := Input{Clusters: []Cluster{cluster(t, "east", liveShop+"---\n"+fmt.Sprintf(reviewsRoute, "reviews"))}}
+	renamed := strings.Replace(strings.Split(liveShop, "---\n")[1], "port: 80", "port: 81", 1)
+	files := NewInput([]Source{{Name: "s.yaml", Data: []byte(renamed)}}, []string{"east"}, Options{})
+	over := Over(live, files)
+	services := 0
+	for _, o := range over.Clusters[0].Objects {
+		if o.Kind == "Service" {
+			services++
+			if o.File == nil {
+				t.Error("the live Service is judged, not the file's")
+			}
+		}
+	}
+	if services != 1 || len(over.Clusters[0].Objects) != len(live.Clusters[0].Objects) {
+		t.Errorf("%d Services, %d objects", services, len(over.Clusters[0].Objects))
+	}
+}
+
+// TestUnreadClusters: a cluster that is away is an error, and nothing is called missing for its sake.
+func TestUnreadClusters(t *testing.T) {
+	away, err := NewCluster("west", "connection refused", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := cluster(t, "east", fmt.Sprintf(reviewsRoute, "ledger"))
+	part.Whole, part.Unread = false, map[string]string{"Service": "the caller may not list them"}
+	var got []string
+	for _, f := range Run(Input{Clusters: []Cluster{part, away}}) {
+		if strings.HasPrefix(f.ID, "ANA") {
+			got = append(got, fmt.Sprintf("%s %s %v %s", f.ID, f.Severity, f.Clusters, f.Seen))
+		}
+	}
+	want := []string{
+		"ANA045 warning [east] objects of kind Service could not all be read: the caller may not list them",
+		"ANA045 error [west] it could not be read: connection refused",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestSarifOfClusters: what has no line has the name of an object in a cluster.
+func TestSarifOfClusters(t *testing.T) {
+	r := NewReport(Input{Clusters: []Cluster{cluster(t, "east", liveShop)}})
+	out, err := json.Marshal(r.Sarif())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"logicalLocations":[{"fullyQualifiedName":"east/VirtualService shop/old","kind":"resource"}]`; !strings.Contains(string(out), want) {
+		t.Errorf("no %s in %s", want, out)
+	}
+	if strings.Contains(string(out), "physicalLocation") {
+		t.Errorf("a place in a file that is none: %s", out)
 	}
 }

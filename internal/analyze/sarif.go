@@ -1,6 +1,9 @@
 package analyze
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The part of SARIF 2.1.0 (OASIS) that code hosts read: rules, results, places and replacements.
 type (
@@ -36,7 +39,12 @@ type (
 		Locations []sarifLocation `json:"locations,omitempty"`
 	}
 	sarifLocation struct {
-		Physical sarifPhysical `json:"physicalLocation"`
+		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
+		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
+	}
+	sarifLogical struct {
+		Name string `json:"fullyQualifiedName"`
+		Kind string `json:"kind"`
 	}
 	sarifPhysical struct {
 		Artifact sarifArtifact `json:"artifactLocation"`
@@ -61,12 +69,15 @@ func (r Report) Sarif() Sarif {
 			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{a.ID, sarifText{a.Question}, sarifText{a.Why}})
 		}
 		x := sarifResult{Rule: f.ID, Level: string(f.Severity), Message: sarifText{f.Text()}}
-		if f.File != "" {
+		switch {
+		case f.File != "":
 			at := sarifPhysical{Artifact: sarifArtifact{strings.ReplaceAll(f.File, `\`, "/")}}
 			if f.Line > 0 {
 				at.Region = &sarifRegion{f.Line, f.Col}
 			}
-			x.Locations = []sarifLocation{{at}}
+			x.Locations = []sarifLocation{{Physical: &at}}
+		case f.Object != "": // in a cluster there are no lines
+			x.Locations = []sarifLocation{{Logical: []sarifLogical{{strings.Join(append(slices.Clone(f.Clusters), f.Object), "/"), "resource"}}}}
 		}
 		run.Results = append(run.Results, x)
 	}

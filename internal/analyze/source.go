@@ -146,8 +146,10 @@ type Report struct {
 }
 
 // NewReport runs the table over an input.
-func NewReport(in Input) Report {
-	r := Report{Findings: Run(in), Files: len(in.Files)}
+func NewReport(in Input) Report { return reportOf(in, Run(in)) }
+
+func reportOf(in Input, findings []Finding) Report {
+	r := Report{Findings: findings, Files: len(in.Files)}
 	if r.Findings == nil {
 		r.Findings = []Finding{}
 	}

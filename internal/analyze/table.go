@@ -190,6 +190,12 @@ var aboutClusters = []Analyser{
 		Why:      "A policy holds in the clusters whose control plane reads it. Calls that reach the same workload in another cluster are not checked.",
 		Do:       "Apply the policy in every cluster that runs the workload.",
 	},
+	{
+		ID: "ANA045", Severity: Warning, Run: unreadClusters,
+		Question: "Could every cluster be read?",
+		Why:      "With --live, a cluster that does not answer is an error, and kinds that the caller may not list are a warning: nothing is called missing where not everything was read.",
+		Do:       "Bring the cluster's API server back, or let the caller list those kinds.",
+	},
 }
 
 var istios = []Analyser{

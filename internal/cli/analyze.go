@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,16 +22,22 @@ type analysis struct {
 	clusters []string // name=folder
 	fix      bool
 	guess    bool
+	live     bool
+	deadline time.Duration
 	options  analyze.Options
 }
 
 func newAnalyze(e *env) *cobra.Command {
 	var a analysis
 	c := &cobra.Command{
-		Use:   "analyze [file or folder ...]",
-		Short: "Is the Istio configuration in these files right, across clusters?",
+		Use:   "analyze [--live] [file or folder ...]",
+		Short: "Is the Istio configuration right, across clusters: in files, in the clusters themselves, or both?",
 		Long: `Analyze reads configuration from files, of one cluster or of several at once, and says what in it does not do what
-it says, each with file, line and what to do. Istio's own analysers run too. It talks to no cluster.
+it says, each with file, line and what to do. Istio's own analysers run too. Without --live it talks to no cluster.
+
+--live reads the configuration, Services, workloads and namespaces of every cluster of the mesh document (-f), and
+writes nothing. With files too it answers: would these be right in those clusters? Hosts, gateways, workloads and
+other configuration are then those of the clusters, and what is wrong there already is left out.
 
 Files and folders named alone concern every cluster; --cluster east=clusters/east is one cluster's own. The more it
 is given to read (Services, Deployments, Namespaces), the more it can judge; what may exist elsewhere it does not
@@ -41,22 +49,26 @@ Every finding has an id: isthmus help ANA001. Exit 4 if anything is an error.
 Output (-o): for people, json, yaml, junit or sarif.`,
 		Example: `  isthmus analyze gateway.yaml
   isthmus analyze --fix mesh/
-  isthmus analyze mesh/ --cluster east=clusters/east --cluster west=clusters/west`,
-		RunE: func(_ *cobra.Command, args []string) error {
+  isthmus analyze mesh/ --cluster east=clusters/east --cluster west=clusters/west
+  isthmus analyze --live
+  isthmus analyze --live route.yaml`,
+		RunE: func(c *cobra.Command, args []string) error {
 			a.paths = args
-			return e.analyze(a)
+			return e.analyze(c.Context(), a)
 		},
 	}
 	f := c.Flags()
 	f.StringArrayVar(&a.clusters, "cluster", nil, "name=folder: the configuration of one cluster; may be repeated")
 	f.BoolVar(&a.fix, "fix", false, "rewrite the files where the right form is sure")
 	f.BoolVar(&a.guess, "guess", false, "with --fix: also where it is likely")
+	f.BoolVar(&a.live, "live", false, "read the clusters of the mesh document, too or alone")
+	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "with --live: how long one cluster may take to be read")
 	f.StringVarP(&a.options.Namespace, "namespace", "n", "default", "namespace of objects that name none")
 	f.StringVar(&a.options.TrustDomain, "trust-domain", "", "the mesh's trust domain (default: as a Mesh document in the files says)")
 	return c
 }
 
-func (e *env) analyze(a analysis) error {
+func (e *env) analyze(ctx context.Context, a analysis) error {
 	if _, err := e.format(screen.JSON, screen.YAML, screen.JUnit, sarif); err != nil {
 		return err
 	}
@@ -67,21 +79,27 @@ func (e *env) analyze(a analysis) error {
 	if a.guess && !a.fix {
 		return usagef("--guess says what --fix may do: isthmus analyze --fix --guess")
 	}
-	if len(a.paths)+len(folders) == 0 {
-		return usagef("nothing to read: name files or folders, or --cluster name=folder")
+	if len(a.paths)+len(folders) == 0 && !a.live {
+		return usagef("nothing to read: name files or folders, --cluster name=folder, or --live")
+	}
+	read := func(s []analyze.Source) analyze.Input { return analyze.NewInput(s, names, a.options) }
+	judge := func(s []analyze.Source) analyze.Report { return analyze.NewReport(read(s)) }
+	if a.live {
+		if judge, read, err = e.over(ctx, &a, names); err != nil {
+			return err
+		}
 	}
 	sources, skipped, err := analyze.Read(a.paths, folders, e.In)
 	if err != nil {
 		return err
 	}
-	read := func(s []analyze.Source) analyze.Input { return analyze.NewInput(s, names, a.options) }
 	made, changed := 0, []string(nil)
 	if a.fix {
 		if sources, made, changed, err = e.fix(sources, read, a.guess); err != nil {
 			return err
 		}
 	}
-	report := analyze.NewReport(read(sources))
+	report := judge(sources)
 	report.Fixed, report.Changed, report.Skipped = made, changed, skipped
 	if report.Objects == 0 && len(report.Findings) == 0 {
 		return fmt.Errorf("no Kubernetes object in %s (%s read)", strings.Join(a.words(), ", "), counted(report.Files, "file"))
@@ -131,7 +149,11 @@ func (a analysis) folders() (folders []analyze.Folder, names []string, err error
 
 // words are the arguments to repeat in a command for the next step.
 func (a analysis) words() []string {
-	words := slices.Clone(a.paths)
+	var words []string
+	if a.live {
+		words = append(words, "--live")
+	}
+	words = append(words, a.paths...)
 	for _, c := range a.clusters {
 		words = append(words, "--cluster "+c)
 	}

@@ -13,7 +13,7 @@ import (
 // newHelp is cobra's help command, which also knows the ids of checks: isthmus help CHK014.
 func newHelp(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [command | CHK000 | ANA000 | checks]",
+		Use:   "help [command | CHK000 | ANA000 | EXP000 | checks]",
 		Short: "Help about a command, or about a check by its id",
 		Long: `Help about a command (isthmus help plan), about a check by the id that its finding shows (isthmus help CHK014),
 or a list of all checks (isthmus help checks).`,
@@ -27,6 +27,9 @@ or a list of all checks (isthmus help checks).`,
 					return e.show(entryOf(check), func(p *screen.Page) { checkHelp(p, check) })
 				}
 				if shown, err := e.analyserHelp(args[0]); shown || err != nil {
+					return err
+				}
+				if shown, err := e.causeHelp(args[0]); shown || err != nil {
 					return err
 				}
 				if strings.HasPrefix(strings.ToUpper(args[0]), "CHK") {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -75,6 +76,13 @@ The last three are meant to be refused. Exits 4 when a call that should be deliv
 refused is not; always 0 with --plan, where the results say it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if flags.plan == "-" {
+				plan, err := io.ReadAll(e.In)
+				if err != nil {
+					return fmt.Errorf("read --plan from standard input: %w", err)
+				}
+				flags.plan = string(plan)
+			}
 			calls, err := flags.calls()
 			if err != nil {
 				return err
@@ -98,7 +106,7 @@ refused is not; always 0 with --plan, where the results say it.`,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&flags.to, "to", nil, "http://, grpc://, tcp:// or tls:// address to call; may be repeated")
-	f.StringVar(&flags.plan, "plan", "", "a JSON array of calls instead")
+	f.StringVar(&flags.plan, "plan", "", "a JSON array of calls instead; - reads it from standard input")
 	f.IntVar(&flags.count, "count", 1, "how many calls to each")
 	f.DurationVar(&flags.timeout, "timeout", 3*time.Second, "for each call")
 	f.StringVar(&flags.address, "address", "", "host:port for the calls that are to be refused")

@@ -55,6 +55,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newApply},
 		{"mesh", newVerify},
 		{"mesh", newStatus},
+		{"mesh", newExplain},
 		{"mesh", newUninstall},
 		{"more", newRender},
 		{"more", newImages},

@@ -32,6 +32,9 @@ func proofPage(page *screen.Page, p verify.Proof, m mesh.Mesh) {
 		if f.Reason.Next != "" {
 			fmt.Fprintf(page, "  Next: %s\n", f.Reason.Next)
 		}
+		if f.Why != "" {
+			fmt.Fprintf(page, "  Why in full: %s\n", f.Why)
+		}
 	}
 	switch {
 	case len(p.Left) > 0:

@@ -73,7 +73,7 @@ func gatewayDown() verify.Proof {
 	c.OK, c.Wrong, c.LatencyMillis, c.Reasons = false, "no healthy upstream", 0, []verify.Reason{reason}
 	c.Calls[0].OK, c.Calls[0].Delivered, c.Calls[0].Encrypted, c.Calls[0].Wrong = false, false, new(bool), c.Wrong
 	p.Passed = false
-	p.Failures = []verify.Failure{{Subjects: []string{"east → west"}, Reason: reason}}
+	p.Failures = []verify.Failure{{Subjects: []string{"east → west"}, Reason: reason, Why: "isthmus explain --from east --to west"}}
 	p.Left = []string{"west"}
 	return p
 }

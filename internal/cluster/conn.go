@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -130,8 +131,14 @@ func (c *Conn) Resource(gvk schema.GroupVersionKind, namespace string) (dynamic.
 
 // Exec runs a program in a container and returns what it printed. Errors carry the end of its stderr.
 func (c *Conn) Exec(ctx context.Context, namespace, pod, container string, argv ...string) ([]byte, error) {
+	return c.ExecInput(ctx, namespace, pod, container, nil, argv...)
+}
+
+// ExecInput is Exec with an input; nil for none. What is secret goes there: a command's words are in the logs of API
+// servers.
+func (c *Conn) ExecInput(ctx context.Context, namespace, pod, container string, in io.Reader, argv ...string) ([]byte, error) {
 	req := c.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: container, Command: argv, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: argv, Stdin: in != nil, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	ws, err := remotecommand.NewWebSocketExecutor(c.Config, "GET", req.URL().String())
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
@@ -147,7 +154,7 @@ func (c *Conn) Exec(ctx context.Context, namespace, pod, container string, argv 
 		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
 	}
 	var out, errOut bytes.Buffer
-	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &errOut}); err != nil {
+	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: in, Stdout: &out, Stderr: &errOut}); err != nil {
 		tail := errOut.Bytes()
 		tail = tail[max(0, len(tail)-300):]
 		return out.Bytes(), fmt.Errorf("cluster %s: exec %s in pod %s/%s: %w: %s", c.Name, argv[0], namespace, pod, err, bytes.TrimSpace(tail))

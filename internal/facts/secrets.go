@@ -128,6 +128,16 @@ func parse(data []byte) []*x509.Certificate {
 	}
 }
 
+// Certificates are the public faces of the certificates in a PEM text, in its order.
+func Certificates(pem []byte) []Certificate {
+	all := parse(pem)
+	out := make([]Certificate, 0, len(all))
+	for _, c := range all {
+		out = append(out, certificateOf(c, all))
+	}
+	return out
+}
+
 func certificateOf(c *x509.Certificate, beside []*x509.Certificate) Certificate {
 	out := Certificate{
 		Subject: c.Subject.String(), Issuer: c.Issuer.String(), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),

@@ -63,7 +63,7 @@ func (c Caller) Do(ctx context.Context, call Call) Result {
 	var end func()
 	switch target.Scheme {
 	case HTTP:
-		once, end = httpCaller(target)
+		once, end = httpCaller(target, call)
 	case GRPC:
 		once, end = grpcCaller(target)
 	case TCP:
@@ -136,18 +136,24 @@ func (e *answerError) Error() string {
 }
 
 // httpCaller calls over HTTP/1.1, one connection for all.
-func httpCaller(target *url.URL) (func(context.Context, *Result) error, func()) {
+func httpCaller(target *url.URL, call Call) (func(context.Context, *Result) error, func()) {
 	transport := &http.Transport{DialContext: new(net.Dialer).DialContext}
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context, r *Result) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+		req, err := http.NewRequestWithContext(ctx, cmp.Or(call.Method, http.MethodGet), target.String(), nil)
 		if err != nil {
 			return fmt.Errorf("make request: %w", err)
 		}
 		req.Header.Set("User-Agent", "isthmus-probe")
+		for name, value := range call.Headers {
+			if strings.EqualFold(name, "host") {
+				req.Host = value
+			}
+			req.Header.Set(name, value)
+		}
 		resp, err := client.Do(req)
 		if err != nil {
 			return fmt.Errorf("call: %w", err)

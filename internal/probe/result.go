@@ -15,6 +15,9 @@ type Call struct {
 	TimeoutMillis int `json:"timeoutMillis,omitempty"`
 	// SNI is the server name that a tls call asks for; empty: none.
 	SNI string `json:"sni,omitempty"`
+	// Method and Headers are an http call's; no method: GET.
+	Method  string            `json:"method,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
 	// Forge makes a tls call present a certificate for this SPIFFE identity, signed by a root made on the spot.
 	// Empty: no certificate.
 	Forge string `json:"forge,omitempty"`

@@ -140,8 +140,8 @@ func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster) Remotes {
 	return out
 }
 
-// ask reads the debug pages of every ready istiod pod of a cluster.
-func ask(ctx context.Context, c mesh.Cluster, dial cluster.Dialer) Pages {
+// Ask reads the debug pages of every ready istiod pod of a cluster.
+func Ask(ctx context.Context, c mesh.Cluster, dial cluster.Dialer) Pages {
 	conn, err := dial(c)
 	if err != nil {
 		return Pages{Err: brief(c, err)}

@@ -131,6 +131,8 @@ type Failure struct {
 	// Subjects: "east → west", "stranger from east at west (no certificate)".
 	Subjects []string `json:"subjects"`
 	Reason   Reason   `json:"reason"`
+	// Why is the command that explains it hop by hop; "" where no call between two clusters failed.
+	Why string `json:"why,omitempty"`
 }
 
 // A Tally counts what was proved of what was asked.
@@ -165,7 +167,10 @@ func (p *Proof) complete() {
 	p.Failures = nil
 	for _, c := range p.Cells {
 		if !c.OK {
-			p.fail(c.From+" → "+c.To, c.From+" → "+c.To, c.Reasons, c.Wrong)
+			f := p.fail(c.From+" → "+c.To, c.From+" → "+c.To, c.Reasons, c.Wrong)
+			if f.Why == "" && c.From != c.To {
+				f.Why = fmt.Sprintf("isthmus explain --from %s --to %s", c.From, c.To)
+			}
 		}
 	}
 	for _, r := range p.Refusals {
@@ -177,7 +182,7 @@ func (p *Proof) complete() {
 
 // fail adds a subject to the failure that has the same cause: the same words, or the same broken link between the
 // same two clusters, of which two calls may have seen different sides.
-func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) {
+func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) *Failure {
 	p.Passed = false
 	reason := Reason{Code: "unknown", Text: wrong}
 	if len(reasons) > 0 {
@@ -191,6 +196,7 @@ func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) {
 		i = len(p.Failures) - 1
 	}
 	p.Failures[i].Subjects = append(p.Failures[i].Subjects, subject)
+	return &p.Failures[i]
 }
 
 // Title is what failed in a few words: the calls, or if there are none the strangers; all of a short list, the

@@ -102,15 +102,20 @@ func podOf(d appsv1.Deployment, pods []corev1.Pod) Pod {
 		return noPodOf(d)
 	}
 	newest := slices.MaxFunc(mine, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	p := Pod{Name: newest.Name, IP: newest.Status.PodIP}
-	for _, c := range slices.Concat(newest.Spec.InitContainers, newest.Spec.Containers) {
+	return PodOf(newest)
+}
+
+// PodOf says of a pod whether it is ready, whether it has a proxy, and if it is not ready why.
+func PodOf(pod corev1.Pod) Pod {
+	p := Pod{Name: pod.Name, IP: pod.Status.PodIP}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		p.Sidecar = p.Sidecar || c.Name == proxyContainer
 	}
-	p.Ready = slices.ContainsFunc(newest.Status.Conditions, func(c corev1.PodCondition) bool {
+	p.Ready = slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
 	if !p.Ready {
-		problemOf(newest, &p)
+		problemOf(pod, &p)
 	}
 	return p
 }
