@@ -51,6 +51,10 @@ func good(m mesh.Mesh, c probe.Call) probe.Result {
 		r.Class, r.Shown = probe.TLSAlert, &probe.Shown{AskedForCertificate: true, Root: "aaaaaaaaaaaa"}
 		return r
 	}
+	if strings.HasSuffix(c.ID, string(NotAllowed)) {
+		r.Class, r.Code, r.Body, r.Flag = probe.Status, 403, "RBAC: access denied", "RBAC"
+		return r
+	}
 	if strings.Contains(c.To, "100.64.0.7") {
 		r.Class = probe.Reset
 		return r
@@ -169,8 +173,8 @@ func TestAMeshThatWorksIsProvedInOneRound(t *testing.T) {
 	if !p.Passed || len(p.Failures) > 0 {
 		t.Errorf("not passed: %+v", p.Failures)
 	}
-	d, e, s, pl := p.Tallies()
-	if got, want := []Tally{d, e, s, pl}, []Tally{{4, 4}, {4, 4}, {4, 4}, {2, 2}}; !cmp.Equal(got, want) {
+	d, e, s, pl, u := p.Tallies()
+	if got, want := []Tally{d, e, s, pl, u}, []Tally{{4, 4}, {4, 4}, {4, 4}, {2, 2}, {4, 4}}; !cmp.Equal(got, want) {
 		t.Errorf("tallies %v, want %v", got, want)
 	}
 	for call, n := range f.seen {
@@ -178,8 +182,8 @@ func TestAMeshThatWorksIsProvedInOneRound(t *testing.T) {
 			t.Errorf("%s was called %d times", call, n)
 		}
 	}
-	if len(f.seen) != 18 || f.looks != 0 {
-		t.Errorf("%d calls, %d looks; want 18 and none", len(f.seen), f.looks)
+	if len(f.seen) != 22 || f.looks != 0 {
+		t.Errorf("%d calls, %d looks; want 22 and none", len(f.seen), f.looks)
 	}
 	if want := []string{"east", "west"}; !cmp.Equal(f.removed, want) {
 		t.Errorf("removed from %v, want %v", f.removed, want)
@@ -400,7 +404,7 @@ func TestErrandsFollowNetworks(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			var got []string
 			for _, e := range errands(c.mesh, func(from, to mesh.Cluster) string { return doorOf(healthy(c.mesh), c.mesh, from, to) }) {
-				if e.kind != "" {
+				if e.kind != "" && e.kind != NotAllowed {
 					got = append(got, fmt.Sprintf("%s %s %s %s", e.from.Name, e.to.Name, e.kind, e.call.To))
 				}
 			}
@@ -408,6 +412,40 @@ func TestErrandsFollowNetworks(t *testing.T) {
 				t.Errorf("%s: -want +got\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+// TestWhoIsNotLetInIsAskedAboutEverywhere: once for every ordered pair and every cluster with itself, by another
+// identity than the one that calls are delivered for.
+func TestWhoIsNotLetInIsAskedAboutEverywhere(t *testing.T) {
+	m := twoClusters()
+	var got []string
+	for _, e := range errands(m, func(mesh.Cluster, mesh.Cluster) string { return "" }) {
+		if e.kind == NotAllowed {
+			got = append(got, fmt.Sprintf("%s %s %s %s", e.from.Name, e.to.Name, e.role, e.call.To))
+		}
+	}
+	want := []string{
+		"east east server http://to-east:80", "east west server http://to-west:80",
+		"west east server http://to-east:80", "west west server http://to-west:80",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	for _, c := range []struct {
+		reason string
+		result probe.Result
+		passed bool
+	}{
+		{"refused by the policy", probe.Result{Class: probe.Status, Code: 403, Flag: "RBAC"}, true},
+		{"refused by somebody else", probe.Result{Class: probe.Status, Code: 403}, false},
+		{"served", probe.Result{OK: true}, false},
+		{"not reached: nothing is proved", probe.Result{Class: probe.Status, Code: 503, Flag: "UH"}, false},
+	} {
+		a := attempt{errand: uninvited(m.Clusters[0], m.Clusters[1])}
+		if a.judge(m, c.result); a.passed != c.passed {
+			t.Errorf("%s: passed %t", c.reason, a.passed)
+		}
 	}
 }
 
