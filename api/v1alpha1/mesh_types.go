@@ -104,55 +104,6 @@ type MeshSpec struct {
 	Verify Verify `json:"verify,omitzero"`
 }
 
-// A Cluster is one member of the mesh.
-type Cluster struct {
-	// Name is what Istio calls clusterName, unique in the mesh. It is a DNS label of at most 43 characters, so
-	// that the Secret istio-remote-secret-NAME, which Istio's tools name after it, fits a label value (63).
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=43
-	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="a cluster's name is a DNS label: lower-case letters, digits and \"-\", a letter or digit at both ends"
-	Name string `json:"name"`
-	// Access says how to reach the API server.
-	//
-	// +optional
-	Access Access `json:"access,omitzero"`
-	// Network names the set of endpoints that reach each other directly (topology.istio.io/network): a label value.
-	// Default: a network of its own, named after the cluster.
-	//
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="a network's name is a label value: letters, digits, \"-\", \"_\" and \".\", a letter or digit at both ends"
-	Network string `json:"network,omitempty"`
-	// Server is the address of the API server that other clusters' control planes use, where it differs
-	// from the one in the kubeconfig: https://HOST[:PORT].
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''",message="an API server's address is https://HOST or https://HOST:PORT"
-	Server string `json:"server,omitempty"`
-	// Istio is merged over spec.istio for this cluster.
-	//
-	// +optional
-	Istio ClusterIstio `json:"istio,omitzero"`
-}
-
-// Access is one way to reach an API server.
-type Access struct {
-	// Context is the name of a kubeconfig context. Default: the cluster's name.
-	//
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Context string `json:"context,omitempty"`
-	// Kubeconfig is a file; a relative path is taken from the document's folder. Default: what kubectl would
-	// use (KUBECONFIG, ~/.kube/config).
-	//
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Kubeconfig string `json:"kubeconfig,omitempty"`
-}
-
 // Istio is an installation, in istioctl's own words: whatever istioctl can install, this can. What is set later
 // wins: the profile, then values and meshConfig, then set.
 type Istio struct {
@@ -325,7 +276,8 @@ type Gateways struct {
 	EastWest EastWestGateway `json:"eastWest,omitzero"`
 }
 
-// EastWestGateway carries calls between networks. It is only made where the mesh has more than one network.
+// EastWestGateway carries calls between networks, and other clusters' proxies to the istiods that serve them. It is
+// made where the mesh has more than one network, and in clusters whose istiod others use.
 type EastWestGateway struct {
 	// Replicas is how many pods the gateway has in each cluster.
 	//

@@ -2,8 +2,9 @@ package v1alpha1
 
 // Rollout is how many clusters are changed together.
 type Rollout struct {
-	// Waves names clusters that change together, in order; every cluster is in exactly one. Default: one cluster a
-	// wave, except that clusters which have no control plane yet, and so carry no traffic, are one wave together.
+	// Waves names clusters that change together, in order; every cluster is in exactly one, and one that another's
+	// istiod serves in a later one than that. Default: one cluster a wave, except that clusters which have no control
+	// plane yet, and so carry no traffic, are one wave together.
 	//
 	// +optional
 	// +listType=atomic

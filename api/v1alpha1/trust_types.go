@@ -28,7 +28,7 @@ type Trust struct {
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.selfSigned) ? 1 : 0) + (has(self.existing) ? 1 : 0) == 1",message="a mesh has one root: set exactly one of selfSigned and existing"
 type Root struct {
-	// SelfSigned makes a root once and keeps it in the first cluster.
+	// SelfSigned makes a root once and keeps it in the first primary.
 	//
 	// +optional
 	SelfSigned *SelfSignedRoot `json:"selfSigned,omitempty"`

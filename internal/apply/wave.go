@@ -83,12 +83,13 @@ func settles(c plan.Change) bool {
 	return true
 }
 
-// readyBy is the stage at whose end an object must be ready. istiod fills in its webhook's CA, and clouds take
-// their time for an address: both are waited for only when something depends on them.
+// readyBy is the stage at whose end an object must be ready. istiod fills in its webhook's CA, in a remote cluster once
+// it has the remote secret for it, and clouds take their time for an address: both are waited for only when something
+// depends on them.
 func readyBy(c plan.Change) plan.Stage {
 	switch c.Object.Kind {
 	case "MutatingWebhookConfiguration":
-		return plan.StageControlPlane
+		return plan.StageDiscovery
 	case "Service":
 		return plan.StageGateways
 	}

@@ -26,7 +26,8 @@ func newApply(e *env) *cobra.Command {
 		Short: "Make it so; safe to run again, safe to interrupt",
 		Long: `Apply does what plan shows: no more, no less. It asks the preflight questions first and writes nothing if one of
 them finds an error. Run it again at any time, after an interruption too: it goes on where it was, and when nothing
-is to be done it writes nothing.
+is to be done it writes nothing. A cluster that another's istiod serves waits for the address of the gateway in front of
+that one: once it is there, apply plans again and does a second round.
 
 With a file that isthmus plan --out made it does that very plan. It reads the clusters again first, and refuses when
 the plan would now do something else, naming what moved; what does not matter for the plan does not matter. After an
@@ -60,6 +61,7 @@ While something is written, a Lease in each of the clusters keeps a second run a
 				make, again = resume(eng, args[0], saved), "isthmus apply "+args[0]
 			}
 			eng.Lock = lock.lock(eng, again)
+			next := "isthmus verify"
 			prospect, err := e.prospect(c.Context(), make)
 			if err != nil {
 				return err
@@ -67,10 +69,16 @@ While something is written, a Lease in each of the clusters keeps a second run a
 			if err := mayForget(prospect, options.Forget); err != nil {
 				return err
 			}
-			if err := mayApply(eng, prospect, skipUnreachable, skipChecks); err != nil {
+			may := func(p engine.Prospect) error { return mayApply(eng, p, skipUnreachable, skipChecks) }
+			if err := may(prospect); err != nil {
 				return err
 			}
-			return e.apply(c.Context(), eng, prospect, "isthmus verify", again)
+			if len(args) == 1 { // that plan, and none that nobody has seen
+				if may = nil; prospect.Plan.Again() {
+					next = "isthmus apply, for the clusters that waited for what this plan brought"
+				}
+			}
+			return e.apply(c.Context(), eng, prospect, may, next, again)
 		},
 	}
 	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
@@ -128,14 +136,14 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 	return fmt.Errorf("%s\n  Nothing was changed. More: isthmus check", strings.Join(why, "\n"))
 }
 
-// apply does a plan, shows it being done, and says how to go on.
-func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, next, again string) error {
+// apply does a plan, and those of the rounds after it, shows it being done, and says how to go on.
+func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, may func(engine.Prospect) error, next, again string) error {
 	if _, err := e.format(screen.JSON, screen.YAML); err != nil {
 		return err
 	}
 	progress := screen.NewProgress(e.Streams)
 	applying := view.NewApplying(progress)
-	set, err := eng.Apply(ctx, p.Plan, applying.Event)
+	set, err := eng.ApplyRounds(ctx, p.Plan, may, applying.Event)
 	applying.Close(err == nil)
 	if shown := e.show(set, func(page *screen.Page) {
 		view.ChangeSet(page, eng.Mesh, set, err != nil)

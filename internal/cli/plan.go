@@ -105,7 +105,7 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		view.Plan(p, prospect.Plan, view.PlanOptions{All: o.show == "all", Now: prospect.Facts.Taken})
 		planNext(p, prospect.Plan, o)
 	})
-	if err == nil && o.detailed && view.Changes(prospect.Plan) > 0 {
+	if err == nil && o.detailed && (view.Changes(prospect.Plan) > 0 || prospect.Plan.Again()) {
 		return &exitError{code: exitChanges}
 	}
 	return err
@@ -116,7 +116,7 @@ func planNext(p *screen.Page, pl plan.Plan, o planOptions) {
 	case len(pl.Conflicts) > 0:
 		fmt.Fprintln(p, "Apply would stop here. Nothing is written before what is in the way is settled.")
 		return
-	case view.Changes(pl) == 0:
+	case view.Changes(pl) == 0 && !pl.Again():
 		return
 	}
 	if o.show == "" {

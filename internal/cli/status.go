@@ -90,12 +90,14 @@ func statusRow(p *screen.Page, r status.Report, c status.Cluster) []string {
 	}
 	row := []string{c.Name, milliseconds(c.LatencyMilliseconds), c.Kubernetes, controlPlaneCell(p, r, c), "-", "-", gatewayCell(p, c)}
 	switch {
-	case len(c.ControlPlanes) == 0: // nobody to ask
+	case len(c.ControlPlanes) == 0 && c.ServedBy == "": // nobody to ask
 	case c.Proxies.Err != "":
 		row[4], row[5] = p.Warn("?"), p.Warn("?")
 	default:
 		row[4] = ratio(p, c.Proxies.Synced, c.Proxies.Total) + " synced"
-		row[5] = ratio(p, c.Remotes.Synced, c.Remotes.Wanted)
+		if c.Remotes.Wanted > 0 || c.ServedBy == "" {
+			row[5] = ratio(p, c.Remotes.Synced, c.Remotes.Wanted)
+		}
 	}
 	return append(row, endCell(p, c.Intermediate, r.Taken), endCell(p, c.Credential, r.Taken))
 }
@@ -109,10 +111,13 @@ func ratio(p *screen.Page, have, want int) string {
 }
 
 func controlPlaneCell(p *screen.Page, r status.Report, c status.Cluster) string {
-	if len(c.ControlPlanes) == 0 {
+	var all []string
+	switch {
+	case c.ServedBy != "":
+		all = append(all, "at "+c.ServedBy)
+	case len(c.ControlPlanes) == 0:
 		return p.Warn("none")
 	}
-	var all []string
 	for _, i := range c.ControlPlanes {
 		s := ratio(p, int(i.Ready), int(i.Wanted)) + " " + i.Name
 		if i.Version != r.Istio && i.Version != "" {

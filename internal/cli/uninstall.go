@@ -61,7 +61,7 @@ document afterwards: the next apply would bring them back.`,
 					fmt.Fprintf(p, "Nothing was deleted. Do it: %s\n", r.again)
 				})
 			}
-			return e.apply(c.Context(), r.eng, prospect, r.next(whole, clusters), r.again)
+			return e.apply(c.Context(), r.eng, prospect, nil, r.next(whole, clusters), r.again)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do it")

@@ -127,7 +127,8 @@ func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags
 		Limits: verify.Limits{Settle: flags.settle},
 		Facts:  func(ctx context.Context) facts.Snapshot { return eng.Facts(ctx, nil) },
 		Look: func(ctx context.Context, name string, pods map[verify.Role]verify.Pod) verify.SiteEvidence {
-			return verify.Witness(ctx, conns[name], namespace, pods)
+			c, _ := eng.Mesh.Cluster(name) // it is one of the mesh's
+			return verify.Witness(ctx, conns[name], c.IstioNamespace(), namespace, pods)
 		},
 	}
 }

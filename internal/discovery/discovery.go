@@ -12,12 +12,10 @@
 package discovery
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"isthmus.dev/isthmus/internal/label"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -27,6 +25,8 @@ import (
 const (
 	// Reader is the ServiceAccount, ClusterRole and ClusterRoleBinding that other clusters' istiods read with.
 	Reader = "isthmus-reader"
+	// ControlPlane is the same for the one istiod that serves a cluster from elsewhere, and does more there.
+	ControlPlane = "isthmus-control-plane"
 	// RemoteNamespace is where istiod looks for remote secrets.
 	RemoteNamespace = object.IstioNamespace
 	// LabelRemote marks a remote secret.
@@ -42,9 +42,9 @@ const (
 // RemoteSecret is the name of the Secret that opens a cluster, as istioctl create-remote-secret names it.
 func RemoteSecret(cluster string) string { return "istio-remote-secret-" + cluster }
 
-// ReaderSubject is the reader's name in a token.
-func ReaderSubject() string {
-	return "system:serviceaccount:" + object.SystemNamespace + ":" + Reader
+// Subject is an account's name in a token.
+func Subject(namespace, account string) string {
+	return "system:serviceaccount:" + namespace + ":" + account
 }
 
 // readerRules is what an istiod reads in another cluster, and nothing more: what the informers of Istio 1.31 ask for
@@ -61,12 +61,20 @@ var readerRules = []any{
 	rule("", "secrets"), // pilot/pkg/credentials/kube; see the package comment
 }
 
+// accountOf is the account of c that the istiod of governor g uses there.
+func accountOf(g, c mesh.Cluster) string {
+	if c.RemoteOf == g.Name {
+		return ControlPlane
+	}
+	return Reader
+}
+
 // configRules are those in istio-system: istiod takes the other cluster's trust domain from its mesh configuration
 // (pkg/config/mesh/kubemesh). It asks for it by the name that its own has (pilot/pkg/serviceregistry/kube/
 // controller/multicluster.go: getMeshConfigMapName), so the names of all clusters are in it.
 func configRules(m mesh.Mesh) []any {
 	names := map[string]bool{}
-	for _, c := range m.Clusters {
+	for _, c := range m.Governors() {
 		names[meshConfig(c)] = true
 	}
 	var list []any
@@ -94,81 +102,56 @@ func rule(group string, resources ...string) any {
 	return map[string]any{"apiGroups": []any{group}, "resources": list, "verbs": []any{"list", "watch"}}
 }
 
-// Objects returns each cluster's reader, and in each cluster a sealed remote secret for every other. What is the same
-// in several clusters is so in memory too: it must not be changed.
+// Objects returns in each cluster the accounts that other clusters' istiods use there, and beside each istiod a sealed
+// remote secret for every cluster but its own. What is the same in several clusters is so in memory too: it must not
+// be changed.
 func Objects(m mesh.Mesh) (object.Objects, error) {
 	out := object.Objects{}
-	if len(m.Clusters) < 2 {
-		return out, nil
-	}
-	readers := reader(m)
+	governors := m.Governors()
+	bodies := map[string][]*unstructured.Unstructured{}
 	for _, c := range m.Clusters {
-		for _, body := range readers {
-			out.Add(c.Name, label.Own(m.Name, object.Object{
-				Part: object.PartDiscovery, Reason: fmt.Sprintf("lets other clusters see the services of %s", c.Name), Body: body,
-			}))
+		for _, a := range accounts(m, governors, c) {
+			if bodies[a.name] == nil {
+				bodies[a.name] = a.objects()
+			}
+			for _, body := range bodies[a.name] {
+				out.Add(c.Name, label.Own(m.Name, object.Object{Part: object.PartDiscovery, Reason: a.reason, Body: body}))
+			}
 		}
 	}
-	// A mesh of 500 has a quarter of a million of them, and all about one cluster are the same object.
+	// A mesh of 500 has a quarter of a million of them, and nearly all about one cluster are the same object.
 	for _, to := range m.Clusters {
-		secret := label.Own(m.Name, remoteSecret(to.Name))
-		for _, from := range m.Clusters {
-			if from.Name != to.Name {
-				secret.Reason = to.Name + "'s API server becomes known to " + from.Name
-				out.Add(from.Name, secret)
+		same := map[[2]string]object.Object{}
+		for _, from := range governors {
+			if from.Name == to.Name {
+				continue
 			}
+			key := [2]string{from.IstioNamespace(), accountOf(from, to)}
+			if _, made := same[key]; !made {
+				same[key] = label.Own(m.Name, remoteSecret(to.Name, from.IstioNamespace(), accountOf(from, to)))
+			}
+			secret := same[key]
+			secret.Reason, secret.For = to.Name+"'s API server becomes known to "+from.Name, from.Elsewhere()
+			out.Add(m.Host(from).Name, secret)
+		}
+		if to.IsExternal() {
+			out.Add(to.ExternalAt, label.Own(m.Name, configSecret(to)))
 		}
 	}
 	return out, nil
 }
 
-func remoteSecret(about string) object.Object {
+func remoteSecret(about, namespace, account string) object.Object {
 	return object.Object{
 		Part: object.PartDiscovery,
 		Body: &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
 			"metadata": map[string]any{
-				"name": RemoteSecret(about), "namespace": RemoteNamespace,
+				"name": RemoteSecret(about), "namespace": namespace,
 				"labels":      map[string]any{LabelRemote: "true"},
 				"annotations": map[string]any{AnnotationCluster: about},
 			},
 		}},
-		Sealed: &object.Sealed{Kind: object.SealRemoteSecret, About: about},
+		Sealed: &object.Sealed{Kind: object.SealRemoteSecret, About: about, Account: account},
 	}
-}
-
-func reader(m mesh.Mesh) []*unstructured.Unstructured {
-	return []*unstructured.Unstructured{
-		{Object: map[string]any{
-			"apiVersion": "v1", "kind": "ServiceAccount",
-			"metadata":                     map[string]any{"name": Reader, "namespace": object.SystemNamespace},
-			"automountServiceAccountToken": false,
-		}},
-		{Object: map[string]any{
-			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-			"metadata": map[string]any{"name": Reader},
-			"rules":    runtime.DeepCopyJSONValue(readerRules),
-		}},
-		{Object: map[string]any{
-			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-			"metadata": map[string]any{"name": Reader},
-			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": Reader},
-			"subjects": subjects(),
-		}},
-		{Object: map[string]any{
-			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-			"metadata": map[string]any{"name": Reader, "namespace": RemoteNamespace},
-			"rules":    configRules(m),
-		}},
-		{Object: map[string]any{
-			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-			"metadata": map[string]any{"name": Reader, "namespace": RemoteNamespace},
-			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": Reader},
-			"subjects": subjects(),
-		}},
-	}
-}
-
-func subjects() []any {
-	return []any{map[string]any{"kind": "ServiceAccount", "name": Reader, "namespace": object.SystemNamespace}}
 }

@@ -56,7 +56,7 @@ func TestReaderMayReadThis(t *testing.T) {
 	m := mesh3()
 	m.Clusters[1].Istio.Revision = "canary"
 	got := map[string][]any{}
-	for _, body := range reader(m) {
+	for _, body := range accounts(m, m.Governors(), m.Clusters[0])[0].objects() {
 		if rules, ok := body.Object["rules"].([]any); ok {
 			got[body.GetKind()+" "+body.GetNamespace()] = rules
 		}
@@ -109,7 +109,7 @@ func TestJudgeRemoteSecret(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	good := func() (*facts.Secret, facts.Kubeconfig) {
 		return &facts.Secret{Annotations: map[string]string{AnnotationIssued: now.Add(-time.Hour).Format(time.RFC3339)}},
-			facts.Kubeconfig{Server: "https://west:6443", CABundle: "CA\n", NotAfter: now.Add(89 * 24 * time.Hour), Subject: ReaderSubject()}
+			facts.Kubeconfig{Server: "https://west:6443", CABundle: "CA\n", NotAfter: now.Add(89 * 24 * time.Hour), Subject: Subject(object.SystemNamespace, Reader)}
 	}
 	cases := []struct {
 		reason string
@@ -122,7 +122,7 @@ func TestJudgeRemoteSecret(t *testing.T) {
 		{"the API server has a new authority", func(_ *facts.Secret, _ *facts.Kubeconfig, c *facts.Cluster) { c.CABundle = "other" }, "another certificate authority"},
 		{"somebody put another token in", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) {
 			k.Subject = "system:serviceaccount:kube-system:admin"
-		}, "not the reader's"},
+		}, "not that of isthmus-reader"},
 		{"a token for ever", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) { k.NotAfter = time.Time{} }, "never ends"},
 		{"an ended token", func(_ *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) { k.NotAfter = now.Add(-time.Minute) }, "ended at"},
 		{"the last third of its life", func(s *facts.Secret, k *facts.Kubeconfig, _ *facts.Cluster) {

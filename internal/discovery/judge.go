@@ -19,39 +19,40 @@ func JudgeRemoteSecret(m mesh.Mesh, cluster string, o object.Object, now facts.S
 	if here == nil || there == nil || there.Err != "" {
 		return "", nil
 	}
-	secret := here.Secrets[RemoteNamespace+"/"+o.Body.GetName()]
+	secret := here.Secrets[o.Body.GetNamespace()+"/"+o.Body.GetName()]
 	if secret == nil {
 		return "", nil // to be created: nothing to judge
 	}
 	about, _ := m.Cluster(o.Sealed.About)
-	k, ok := secret.Kubeconfigs[about.Name]
+	key, namespace := keyOf(*o.Sealed), AccountNamespace(*o.Sealed, about)
+	k, ok := secret.Kubeconfigs[key]
 	switch {
 	case !ok:
-		return fmt.Sprintf("it holds no kubeconfig under the key %q", about.Name), nil
+		return fmt.Sprintf("it holds no kubeconfig under the key %q", key), nil
 	case k.Server != Server(about, there.Server):
 		return fmt.Sprintf("it opens %s, and the API server of %s is %s", k.Server, about.Name, Server(about, there.Server)), nil
 	case strings.TrimSpace(k.CABundle) != strings.TrimSpace(there.CABundle):
 		return fmt.Sprintf("it trusts another certificate authority than %s's API server has", about.Name), nil
-	case k.Subject != ReaderSubject():
-		return fmt.Sprintf("its token is %q's, not the reader's", k.Subject), nil
+	case k.Subject != Subject(namespace, o.Sealed.Account):
+		return fmt.Sprintf("its token is %q's, not that of %s", k.Subject, o.Sealed.Account), nil
 	}
-	if stale := judgeReader(secret, there); stale != "" {
+	if stale := judgeAccount(secret, namespace, o.Sealed.Account, there); stale != "" {
 		return stale, nil
 	}
 	return judgeToken(secret, k, now.Taken), nil
 }
 
-// judgeReader says whether the ServiceAccount that a token is for is still the one that there is: a token dies with
+// judgeAccount says whether the ServiceAccount that a token is for is still the one that there is: a token dies with
 // it, and one that is made anew under the same name is another. Where facts could not read it nothing is said.
-func judgeReader(secret *facts.Secret, there *facts.Cluster) string {
-	ref := object.Ref{Kind: "ServiceAccount", Namespace: object.SystemNamespace, Name: Reader}
+func judgeAccount(secret *facts.Secret, namespace, account string, there *facts.Cluster) string {
+	ref := object.Ref{Kind: "ServiceAccount", Namespace: namespace, Name: account}
 	if there.Live == nil || there.Unread[ref] != "" {
 		return ""
 	}
 	reader := there.Live[ref]
 	was := secret.Annotations[AnnotationReader]
 	if reader == nil || was != "" && was != string(reader.GetUID()) {
-		return fmt.Sprintf("its token died with the ServiceAccount %s/%s of %s that it was for", object.SystemNamespace, Reader, there.Name)
+		return fmt.Sprintf("its token died with the ServiceAccount %s/%s of %s that it was for", namespace, account, there.Name)
 	}
 	return ""
 }

@@ -149,9 +149,10 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 }
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {
+	want, waiting := istio.Resolve(e.Mesh, want, now)
 	p, err := plan.Make(plan.Input{
 		Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod,
-		Options: e.Options, Guards: []plan.Guard{trust.Guard},
+		Options: e.Options, Guards: []plan.Guard{trust.Guard}, Waiting: waiting,
 	})
 	return Prospect{Plan: p, Facts: now}, err
 }
@@ -159,9 +160,10 @@ func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error
 // Judges say whether secrets that exist are still right.
 func Judges() map[object.SealKind]plan.Judge {
 	return map[object.SealKind]plan.Judge{
-		object.SealRoot:         trust.JudgeRoot,
-		object.SealIntermediate: trust.JudgeIntermediate,
-		object.SealRemoteSecret: discovery.JudgeRemoteSecret,
+		object.SealRoot:          trust.JudgeRoot,
+		object.SealIntermediate:  trust.JudgeIntermediate,
+		object.SealRemoteSecret:  discovery.JudgeRemoteSecret,
+		object.SealConfigCluster: discovery.JudgeRemoteSecret,
 	}
 }
 

@@ -27,6 +27,13 @@ func (e Engine) Render() ([]render.Cluster, error) {
 	for _, c := range e.Mesh.Clusters {
 		now.Clusters[c.Name] = &facts.Cluster{Name: c.Name}
 	}
+	want, waiting := istio.Resolve(e.Mesh, want, now)
+	for _, c := range e.Mesh.Clusters {
+		if waiting[c.Name] != "" {
+			return nil, fmt.Errorf("cluster %s: %s, and no cluster is asked for a rendering\n  Say where istiod is reached: spec.clusters[name=%s].istio.values.global.remotePilotAddress",
+				c.Name, waiting[c.Name], c.Name)
+		}
+	}
 	p, err := plan.Make(plan.Input{Mesh: e.Mesh, Want: want, Now: now, Judges: Judges()})
 	if err != nil {
 		return nil, err

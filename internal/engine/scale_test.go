@@ -177,7 +177,7 @@ func (s *settler) seal(f *facts.Cluster, c plan.Change, u *unstructured.Unstruct
 		f.Secrets[c.Object.Namespace+"/"+c.Object.Name] = &facts.Secret{
 			Namespace: c.Object.Namespace, Name: c.Object.Name, Labels: u.GetLabels(), Annotations: notes, Keys: []string{about},
 			Kubeconfigs: map[string]facts.Kubeconfig{about: {
-				Server: s.now.Clusters[about].Server, CABundle: s.now.Clusters[about].CABundle, NotAfter: noon.Add(s.engine.Mesh.CredentialTTL), Subject: discovery.ReaderSubject(),
+				Server: s.now.Clusters[about].Server, CABundle: s.now.Clusters[about].CABundle, NotAfter: noon.Add(s.engine.Mesh.CredentialTTL), Subject: discovery.Subject(object.SystemNamespace, discovery.Reader),
 			}},
 		}
 		return

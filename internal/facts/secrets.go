@@ -90,6 +90,10 @@ func Reduce(s corev1.Secret) *Secret {
 			}
 		}
 	}
+	if c, ok := kubeconfigOf(s.Data["config"]); ok && s.Name == "istio-kubeconfig" { // an external istiod's own
+		c.Subject, c.NotAfter = claims(string(s.Data["token"]))
+		out.Kubeconfigs["config"] = c
+	}
 	for _, k := range out.Keys {
 		for _, c := range parse(s.Data[k]) {
 			out.Certificates[k] = append(out.Certificates[k], certificateOf(c, all))

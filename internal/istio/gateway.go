@@ -46,6 +46,12 @@ func eastWest(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
 		}
 		out = append(out, object.Object{Part: object.PartGateway, Reason: gatewayReason(c, body), Body: body})
 	}
+	if len(m.Hosted(c)) > 0 {
+		out = append(out, exposeIstiods(m, c, merged)...)
+	}
+	if !m.MultiNetwork() {
+		return out, nil
+	}
 	hosts := []any{"*.local"}
 	if domain := merged.GetPathString("spec.values.global.proxy.clusterDomain"); domain != "" && !strings.HasSuffix(domain, ".local") {
 		hosts = append(hosts, "*."+domain)
@@ -76,7 +82,7 @@ func eastWestOperator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 	spec["components"] = map[string]any{
 		"base": off, "pilot": off, "cni": off, "ztunnel": off, "egressGateways": []any{},
 		"ingressGateways": []any{map[string]any{
-			"name": EastWestGateway, "namespace": Namespace, "enabled": true, "k8s": k8s,
+			"name": EastWestGateway, "namespace": c.IstioNamespace(), "enabled": true, "k8s": k8s,
 			"label": map[string]any{"istio": "eastwestgateway", "app": EastWestGateway, LabelNetwork: c.Network},
 		}},
 	}
@@ -172,7 +178,7 @@ func exposeServices(c mesh.Cluster, hosts []any) object.Object {
 		Reason: fmt.Sprintf("lets other networks call every service of %s, mutual TLS passed through", c.Name),
 		Body: &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
-			"metadata": map[string]any{"name": "cross-network-gateway", "namespace": Namespace},
+			"metadata": map[string]any{"name": "cross-network-gateway", "namespace": c.IstioNamespace()},
 			"spec": map[string]any{
 				"selector": map[string]any{"istio": "eastwestgateway"},
 				"servers": []any{map[string]any{

@@ -15,15 +15,14 @@
 //   - Everything bears the labels of package label.
 //
 // Nothing is set beside what the document says, but what makes a mesh of several clusters: global.meshID,
-// global.multiCluster.clusterName, global.network and meshConfig.trustDomain; and with a revision its tag.
+// global.multiCluster.clusterName, global.network and meshConfig.trustDomain; with a revision its tag; and in a mesh of
+// primaries and remotes what says who serves whom, see roleValues.
 package istio
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/label"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -35,6 +34,9 @@ const (
 	Namespace = object.IstioNamespace
 	// LabelNetwork says which network a namespace's endpoints, or those behind a gateway, are in (Istio's own).
 	LabelNetwork = "topology.istio.io/network"
+	// annotationControlPlanes names the clusters whose istiod serves this one (Istio's own): one of them writes the
+	// mesh's root into every namespace and its CA into the injection webhook.
+	annotationControlPlanes = "topology.istio.io/controlPlaneClusters"
 	// EastWestGateway is the name of the east-west gateway's Deployment and Service.
 	EastWestGateway = "istio-eastwestgateway"
 
@@ -55,18 +57,29 @@ func Version() string { return chartsVersion }
 // Objects returns what an Istio installation consists of, for every cluster of a mesh, sorted by part and then
 // by name. Clusters are rendered side by side, and like ones once. An error names the cluster and the field of the document.
 func Objects(m mesh.Mesh) (object.Objects, error) {
+	var like, unlike []mesh.Cluster
 	for _, c := range m.Clusters {
 		if err := check(c); err != nil {
 			return nil, err
 		}
+		if c.IsExternal() || len(m.Hosted(c)) > 0 { // what it gets depends on others
+			unlike = append(unlike, c)
+			continue
+		}
+		like = append(like, c)
 	}
-	rendered, err := together(m.Clusters, func(c mesh.Cluster) ([]object.Object, error) { return ofCluster(m, c) })
+	render := func(c mesh.Cluster) ([]object.Object, error) { return ofCluster(m, c) }
+	rendered, err := together(like, render)
+	if err != nil {
+		return nil, err
+	}
+	others, err := alone(unlike, render)
 	if err != nil {
 		return nil, err
 	}
 	out := object.Objects{}
-	for i, c := range m.Clusters {
-		out.Add(c.Name, rendered[i]...)
+	for i, c := range slices.Concat(like, unlike) {
+		out.Add(c.Name, slices.Concat(rendered, others)[i]...)
 	}
 	return out, nil
 }
@@ -77,7 +90,12 @@ func ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.MultiNetwork() {
+	external, err := externalIstiods(m, c)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, external...)
+	if m.HasGateway(c) {
 		gateway, err := eastWest(m, c)
 		if err != nil {
 			return nil, err
@@ -94,15 +112,22 @@ func ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
 
 // namespaces are Istio's and Isthmus's own. istiod reads a cluster's network from the label of the former.
 func namespaces(m mesh.Mesh, c mesh.Cluster) []object.Object {
-	namespace := func(name, reason string, labels map[string]any) object.Object {
-		return object.Object{Part: object.PartFoundation, Reason: reason, Body: &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name, "labels": labels},
-		}}}
+	own := object.Object{
+		Part: object.PartFoundation, Reason: fmt.Sprintf("holds Istio; says that %s is in network %s", c.Name, c.Network),
+		Body: namespaceBody(c.IstioNamespace(), map[string]any{LabelNetwork: c.Network}),
 	}
-	return []object.Object{
-		namespace(Namespace, fmt.Sprintf("holds Istio; says that %s is in network %s", c.Name, c.Network), map[string]any{LabelNetwork: c.Network}),
-		namespace(object.SystemNamespace, "holds what Isthmus keeps in "+c.Name+" for mesh "+m.Name, map[string]any{}),
+	if c.IsRemote() {
+		own.Reason += ", and that the istiod of " + c.RemoteOf + " serves it"
+		own.Body.SetAnnotations(map[string]string{annotationControlPlanes: c.RemoteOf})
 	}
+	out := []object.Object{own, {
+		Part: object.PartFoundation, Reason: "holds what Isthmus keeps in " + c.Name + " for mesh " + m.Name,
+		Body: namespaceBody(object.SystemNamespace, map[string]any{}),
+	}}
+	if c.IsExternal() {
+		out = append(out, networkNote(c))
+	}
+	return out
 }
 
 var partOrder = []object.Part{object.PartFoundation, object.PartControlPlane, object.PartGateway}

@@ -59,7 +59,7 @@ func operator(m mesh.Mesh, c mesh.Cluster) map[string]any {
 		"hub":        cmp.Or(c.Istio.Hub, DefaultHub),
 		"tag":        cmp.Or(c.Istio.Tag, DefaultTag),
 		"meshConfig": over(meshConfig, c.Istio.MeshConfig),
-		"values":     over(member, c.Istio.Values),
+		"values":     over(over(member, c.Istio.Values), roleValues(m, c)),
 	}
 	if c.Istio.Profile != "" {
 		spec["profile"] = c.Istio.Profile
@@ -140,7 +140,7 @@ func agree(m mesh.Mesh, c mesh.Cluster, merged values.Map) error {
 		{"values.global.multiCluster.clusterName", c.Name, "spec.clusters[].name"},
 		{"values.global.network", c.Network, "spec.clusters[].network"},
 		{"values.meshConfig.trustDomain", m.Trust.Domain, "spec.trust.domain"},
-		{"values.global.istioNamespace", Namespace, ""},
+		{"values.global.istioNamespace", c.IstioNamespace(), ""},
 	} {
 		got := merged.GetPathString("spec." + must.path)
 		switch {
@@ -165,11 +165,11 @@ func defaultValidator(c mesh.Cluster, bodies []*unstructured.Unstructured, merge
 			return b.GetKind() == "ValidatingWebhookConfiguration" && b.GetName() == name
 		})
 	}
-	own := suffixed("istio-validator", c.Istio.Revision) + "-" + Namespace
+	own := suffixed("istio-validator", c.Istio.Revision) + "-" + c.IstioNamespace()
 	if merged.GetPathBool("spec.values.global.operatorManageWebhooks") || !has(own) || has(validatorName) {
 		return nil, nil
 	}
-	rendered, _, err := helm.Render("istio", Namespace, "default", merged, nil)
+	rendered, _, err := helm.Render("istio", c.IstioNamespace(), "default", merged, nil)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: render Istio's default validator: %w", c.Name, err)
 	}

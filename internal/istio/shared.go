@@ -59,6 +59,16 @@ func together(clusters []mesh.Cluster, render renderer) ([][]object.Object, erro
 	return out, g.Wait()
 }
 
+// alone renders clusters one by one.
+func alone(clusters []mesh.Cluster, render renderer) ([][]object.Object, error) {
+	out := make([][]object.Object, len(clusters))
+	g := atOnce()
+	for i, c := range clusters {
+		g.Go(func() (err error) { out[i], err = render(c); return err })
+	}
+	return out, g.Wait()
+}
+
 // atOnce runs as many renderings at a time as there are processors.
 func atOnce() *errgroup.Group {
 	g := &errgroup.Group{}

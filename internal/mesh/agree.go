@@ -19,6 +19,8 @@ func (j *judge) agree(doc v1alpha1.Mesh) {
 	j.name(doc.Name)
 	j.releases(doc.Spec)
 	j.contexts(doc.Spec.Clusters)
+	j.controlPlanes(doc.Spec)
+	j.together(doc.Spec)
 	j.waves(doc.Spec)
 	j.owned(doc)
 	j.places(doc)
@@ -121,6 +123,7 @@ func (j *judge) waves(spec v1alpha1.MeshSpec) {
 			return // who is left out cannot be told before that is mended
 		}
 	}
+	j.served(spec, in)
 	left := slices.DeleteFunc(slices.Compact(names), func(n string) bool { return in[n] != "" })
 	if len(left) > 0 {
 		j.refuse(j.key("spec.rollout.waves"), "spec.rollout.waves", "in no wave: "+strings.Join(left, ", "),
@@ -162,6 +165,9 @@ var owns = []own{
 	{path: "meshConfig.trustDomain", by: trustDomain},
 	{path: "values.meshConfig.trustDomain", by: trustDomain},
 	{path: "profile", by: profile},
+	{path: "values.global.externalIstiod", because: byControlPlane},
+	{path: "values.global.configCluster", because: byControlPlane},
+	{path: "values.istiodRemote.enabled", because: byControlPlane},
 	{path: "revision", by: revision},
 	{path: "values.revision", by: revision},
 	{path: "namespace", must: istioNamespace, because: inIstioSystem},
@@ -174,6 +180,7 @@ var owns = []own{
 const (
 	istioNamespace = objects.IstioNamespace
 	inIstioSystem  = "Isthmus installs Istio into " + istioNamespace
+	byControlPlane = "spec.clusters[].controlPlane decides that"
 )
 
 func trustDomain(d v1alpha1.Mesh, _ int) (field, value string) {
@@ -198,6 +205,9 @@ func tag(d v1alpha1.Mesh, i int) (field, value string) {
 }
 
 func profile(d v1alpha1.Mesh, i int) (field, value string) {
+	if c := d.Spec.Clusters[i].ControlPlane; c != (v1alpha1.ControlPlane{}) {
+		return item("spec.clusters", i) + ".controlPlane", remoteProfile
+	}
 	return ownOr(i, "profile", d.Spec.Clusters[i].Istio.Profile, d.Spec.Istio.Profile, "")
 }
 

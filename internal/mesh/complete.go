@@ -18,6 +18,9 @@ const (
 	Release = "1.31.1"
 	// DefaultHub is where Istio publishes its images.
 	DefaultHub = "docker.io/istio"
+
+	// remoteProfile is Istio's profile of clusters whose istiod is elsewhere.
+	remoteProfile = "remote"
 )
 
 // complete makes the mesh of a valid document: every default that depends on something else filled in, and each
@@ -25,7 +28,7 @@ const (
 //
 //	cluster context     the cluster's name
 //	cluster network     the cluster's name: a network of its own
-//	istio               see istioOf
+//	istio               see istioOf; profile remote, where another cluster's istiod serves
 func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	spec := doc.Spec
 	m := Mesh{
@@ -68,10 +71,20 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 			Kubeconfig: beside(source, c.Access.Kubeconfig),
 			Network:    cmp.Or(c.Network, c.Name),
 			Server:     c.Server,
-			Istio:      istioOf(spec.Istio, c.Istio, source),
+			RemoteOf:   c.ControlPlane.RemoteOf,
+			ExternalAt: c.ControlPlane.ExternalAt,
+			Istio:      istioOf(spec.Istio, c.Istio, source).ofRole(c.ControlPlane),
 		})
 	}
 	return m, nil
+}
+
+// ofRole has the profile of a cluster without an istiod where it has none: Istio's "remote".
+func (i Istio) ofRole(c v1alpha1.ControlPlane) Istio {
+	if c.RemoteOf != "" || c.ExternalAt != "" {
+		i.Profile = remoteProfile
+	}
+	return i
 }
 
 // Merge lays one set of values over another: maps by key, everything else replaced; null replaces too, which is how

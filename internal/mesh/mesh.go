@@ -43,6 +43,8 @@ type Cluster struct {
 	Kubeconfig string // file, as seen from the current folder; empty: what kubectl would use
 	Network    string
 	Server     string // API server address for other clusters' control planes; empty: as in the kubeconfig
+	RemoteOf   string // the primary whose istiod serves it; empty: one of its own does
+	ExternalAt string // the primary in which its own istiod runs; empty: in itself
 	Istio      Istio  // the mesh's Istio with this cluster's own merged over it
 }
 
@@ -109,9 +111,6 @@ func (m Mesh) Cluster(name string) (Cluster, bool) {
 	}
 	return Cluster{}, false
 }
-
-// Home is the cluster that keeps the self-signed root: the first of the document.
-func (m Mesh) Home() Cluster { return m.Clusters[0] }
 
 // Networks lists the networks in document order, once each.
 func (m Mesh) Networks() []string {

@@ -30,6 +30,11 @@ func (m Mesh) Without(names ...string) (rest Mesh, leaving []Cluster, err error)
 	if len(rest.Clusters) == 0 {
 		return Mesh{}, nil, fmt.Errorf("no cluster would be left in mesh %s", m.Name)
 	}
+	for _, c := range rest.Clusters {
+		if host := m.Host(c).Name; slices.Contains(names, host) {
+			return Mesh{}, nil, fmt.Errorf("%s cannot leave: the istiod that serves %s runs there; give %s another spec.clusters[].controlPlane first, or let it leave too", host, c.Name, c.Name)
+		}
+	}
 	rest.Waves = nil
 	for _, w := range m.Waves {
 		if w = slices.DeleteFunc(slices.Clone(w), func(c string) bool { return slices.Contains(names, c) }); len(w) > 0 {

@@ -81,6 +81,8 @@ const (
 	SealIntermediate SealKind = "intermediate"  // a cluster's intermediate, signed by the root
 	SealRemoteSecret SealKind = "remote-secret" // a kubeconfig for another cluster, with a token that ends
 	SealPullSecret   SealKind = "pull-secret"   // a copy of the Secret of the same name in istio-system
+	// SealConfigCluster is an external istiod's kubeconfig for the cluster that it serves, with a token that ends.
+	SealConfigCluster SealKind = "config-cluster"
 )
 
 // Sealed marks an object whose secret content is made only when it is applied, so that no plan can hold it.
@@ -90,6 +92,8 @@ type Sealed struct {
 	About string `json:"about,omitempty"`
 	// From is the cluster where the content is now, when it moves; empty when it is made anew.
 	From string `json:"from,omitempty"`
+	// Account is the ServiceAccount there, in isthmus-system, whose token the content holds.
+	Account string `json:"account,omitempty"`
 }
 
 // An Object should exist in a cluster.
@@ -104,6 +108,8 @@ type Object struct {
 	// IfNamespace makes it only where its namespace exists already: where there is none there is nothing that it would
 	// be about. Without it a namespace that is missing is in the way.
 	IfNamespace bool
+	// For is the cluster whose istiod this belongs to, where that runs in another than its own: it is made with that one.
+	For string
 }
 
 // Ref names the object.

@@ -39,7 +39,7 @@ func (d *decider) impact(c *Change, live *unstructured.Unstructured) []string {
 func impactOfNetwork(c *Change) []string {
 	for _, f := range c.Fields {
 		if f.Path == "metadata.labels.topology.istio.io/network" && f.From != "" {
-			return []string{fmt.Sprintf("moves %s from network %s to %s: calls to its endpoints take another way at once, and fail until every cluster knows", c.Cluster, f.From, shown(f.To))}
+			return []string{fmt.Sprintf("moves %s from network %s to %s: calls to its endpoints take another way at once, and fail until every cluster knows; running sidecars there keep %s until they are restarted", c.Cluster, f.From, shown(f.To), f.From)}
 		}
 	}
 	return nil

@@ -28,6 +28,8 @@ type Input struct {
 	Options Options
 	// Guards are asked about every cluster that answers.
 	Guards []Guard
+	// Waiting are clusters of which some wanted object cannot be written down yet, and why (see istio.Resolve).
+	Waiting map[string]string
 }
 
 // removal tells that nothing is wanted anywhere: the whole mesh goes.
@@ -66,7 +68,7 @@ func Make(in Input) (Plan, error) {
 	}
 	for _, c := range in.Mesh.Clusters {
 		if why := pending[c.Name]; why != "" {
-			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why})
+			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why, Next: in.next(c, pending)})
 		}
 	}
 	p.Pending = append(p.Pending, left.notes...)
@@ -149,9 +151,16 @@ func pendingClusters(in Input) map[string]string {
 			pending[c.Name] = "nothing is known of it"
 		case f.Err != "":
 			pending[c.Name] = f.Err
+		case in.Waiting[c.Name] != "":
+			pending[c.Name] = in.Waiting[c.Name]
 		}
 	}
 	return pending
+}
+
+// next tells whether a pending cluster waits for nothing but what this plan brings in the cluster that serves it.
+func (in Input) next(c mesh.Cluster, pending map[string]string) bool {
+	return pending[c.Name] == in.Waiting[c.Name] && pending[in.Mesh.Host(c).Name] == ""
 }
 
 // A decider decides about one cluster.
@@ -268,7 +277,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 		return nil, nil
 	}
 	aboutPending := o.Sealed != nil && o.Sealed.About != "" && d.pending[o.Sealed.About] != ""
-	if aboutPending && live == nil {
+	if live == nil && (aboutPending || d.pending[o.For] != "") {
 		return nil, nil
 	}
 	ours := live != nil && d.ours(ref, live)

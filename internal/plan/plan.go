@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -123,6 +124,8 @@ type Pending struct {
 	Why     string `json:"why"`
 	// Left tells that it is no longer in the document.
 	Left bool `json:"left,omitempty"`
+	// Next tells that what is missing comes with this plan, so that the cluster is in the next round of an apply.
+	Next bool `json:"next,omitempty"`
 }
 
 // A Judge says whether a sealed object that exists is still right: "" if so, else why not, in words for people.
@@ -133,6 +136,11 @@ type Judge func(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot
 // A Guard says of a cluster as a whole what stands in the way of changing it at all, on which object, and what to do;
 // why is "" where nothing does.
 type Guard func(m mesh.Mesh, cluster string, now facts.Snapshot) (ref object.Ref, why, do string)
+
+// Again tells whether there is more to plan once this plan is done: clusters that wait for what it brings.
+func (p Plan) Again() bool {
+	return slices.ContainsFunc(p.Pending, func(x Pending) bool { return x.Next })
+}
 
 // Counts are a plan's changes by action.
 func (p Plan) Counts() map[Action]int {

@@ -51,7 +51,7 @@ func TestASavedPlanHoldsAllThatApplyDoes(t *testing.T) {
 	w.want["b"] = w.want["b"][:2]
 	w.now.Clusters["b"].Unread[object.Ref{Kind: "Deployment", Namespace: "istio-system", Name: "istiod"}] = "may not"
 	p := w.plan(t)
-	p.Pending = []Pending{{Cluster: "c", Why: "refused", Left: true}}
+	p.Pending = []Pending{{Cluster: "c", Why: "refused", Left: true, Next: true}}
 	p.Options = Options{Adopt: true, TakeOver: []string{TakeOverAll}, Forget: []string{"d"}}
 	p.Left = []facts.Member{{Name: "d", Context: "d"}}
 	p.Leftovers = []Leftover{{Cluster: "a"}}

@@ -62,6 +62,9 @@ var workloads = map[string]bool{
 
 var stageOfSeal = map[object.SealKind]Stage{
 	object.SealRoot: StageRoot, object.SealIntermediate: StageTrust, object.SealRemoteSecret: StageDiscovery,
+	object.SealPullSecret: StageConfig,
+	// After the account that it is for, and before the istiod that reads it.
+	object.SealConfigCluster: StageWebhooks,
 }
 
 // StageOf says when an object is made.

@@ -11,7 +11,7 @@ import (
 )
 
 // waves orders changes: by the document's waves, or else all clusters that carry no mesh traffic yet together and
-// then one cluster after the other.
+// then one cluster after the other; clusters that another's istiod serves after all those.
 func waves(in Input, pending map[string]string, all []Change) []Wave {
 	groups := groups(in, pending)
 	at := map[string]int{}
@@ -28,6 +28,9 @@ func waves(in Input, pending map[string]string, all []Change) []Wave {
 		w := at[c.Cluster]
 		if s := sealedOf(c); s != nil && s.About != "" {
 			w = max(w, at[s.About])
+		}
+		if c.Want != nil && c.Want.For != "" {
+			w = max(w, at[c.Want.For])
 		}
 		if early != nil && c.Cluster == early.Cluster && comesWith(c, *early) {
 			w = 0
@@ -55,18 +58,21 @@ func groups(in Input, pending map[string]string) [][]string {
 	for _, c := range in.Mesh.Clusters {
 		switch {
 		case pending[c.Name] != "":
+		case in.Mesh.Host(c).Name != c.Name: // see served
 		case serves(in.Now.Clusters[c.Name]):
 			rest = append(rest, c.Name)
 		default:
 			fresh = append(fresh, c.Name)
 		}
 	}
+	after := served(in, pending)
 	var out [][]string
 	placed := map[string]bool{}
+	known := slices.Concat(fresh, rest, slices.Concat(after...))
 	for _, w := range in.Mesh.Waves {
 		var g []string
 		for _, c := range w {
-			if pending[c] == "" && !placed[c] && (slices.Contains(fresh, c) || slices.Contains(rest, c)) {
+			if !placed[c] && slices.Contains(known, c) {
 				g = append(g, c)
 				placed[c] = true
 			}
@@ -86,7 +92,32 @@ func groups(in Input, pending map[string]string) [][]string {
 	for _, c := range rest {
 		out = append(out, []string{c})
 	}
+	for _, g := range after {
+		if g = slices.DeleteFunc(g, unplaced); len(g) > 0 {
+			out = append(out, g)
+		}
+	}
 	return out
+}
+
+// served groups the clusters whose istiod runs elsewhere. Those that join carry no traffic yet and are one group, any
+// other is one for itself. They come after what serves them: nothing of theirs works without it.
+func served(in Input, pending map[string]string) [][]string {
+	var joining []string
+	var rest [][]string
+	for _, c := range in.Mesh.Clusters {
+		switch {
+		case pending[c.Name] != "" || in.Mesh.Host(c).Name == c.Name:
+		case len(in.Now.Clusters[c.Name].Inventory) == 0:
+			joining = append(joining, c.Name)
+		default:
+			rest = append(rest, []string{c.Name})
+		}
+	}
+	if len(joining) > 0 {
+		return append([][]string{joining}, rest...)
+	}
+	return rest
 }
 
 // serves tells whether a cluster has a control plane that works: then its workloads may call through the mesh.

@@ -24,7 +24,7 @@ func access(m mesh.Mesh, c mesh.Cluster, made []object.Object) []object.Object {
 	}
 	var list []object.Object
 	if m.Access.Default == "deny" {
-		nobody := istioObject("AuthorizationPolicy", rootNamespace, "isthmus-default", map[string]any{})
+		nobody := istioObject("AuthorizationPolicy", c.IstioNamespace(), "isthmus-default", map[string]any{})
 		nobody.Reason = "who is let in by no rule is refused: spec.access.default"
 		list = append(append(list, nobody), gateways(made)...)
 	}
@@ -207,7 +207,7 @@ func strictWhereNamed(m mesh.Mesh, c mesh.Cluster) []object.Object {
 	}
 	var list []object.Object
 	for _, r := range m.Access.Rules {
-		if !spaces[r.To.Namespace] || open[r.To.Namespace] || r.To.Namespace == rootNamespace ||
+		if !spaces[r.To.Namespace] || open[r.To.Namespace] || r.To.Namespace == c.IstioNamespace() ||
 			len(r.To.Clusters) > 0 && !slices.Contains(r.To.Clusters, c.Name) {
 			continue
 		}
@@ -240,7 +240,7 @@ func dryRunLog(c mesh.Cluster) object.Object {
 	if file, _ := c.Istio.MeshConfig["accessLogFile"].(string); file != "" {
 		logs = append(logs, map[string]any{"providers": []any{map[string]any{"name": "envoy"}}})
 	}
-	o := istioObject("Telemetry", rootNamespace, mesh.DryRunProvider, map[string]any{"accessLogging": logs})
+	o := istioObject("Telemetry", c.IstioNamespace(), mesh.DryRunProvider, map[string]any{"accessLogging": logs})
 	o.Reason = "writes down who would be refused: spec.access.mode"
 	return o
 }

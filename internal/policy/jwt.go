@@ -10,12 +10,12 @@ import (
 
 // issuers are spec.identity.jwt's objects in one cluster: one RequestAuthentication for each issuer and set of
 // workloads. Istio puts together those that are about the same workload.
-func issuers(m mesh.Mesh, _ mesh.Cluster) []object.Object {
+func issuers(m mesh.Mesh, c mesh.Cluster) []object.Object {
 	var list []object.Object
 	for _, issuer := range m.JWT {
 		name := "isthmus-jwt-" + issuer.Name
 		if len(issuer.To) == 0 {
-			o := istioObject("RequestAuthentication", rootNamespace, name, map[string]any{"jwtRules": []any{jwtRule(issuer)}})
+			o := istioObject("RequestAuthentication", c.IstioNamespace(), name, map[string]any{"jwtRules": []any{jwtRule(issuer)}})
 			o.Reason = fmt.Sprintf("tokens of %s are believed in the whole mesh", issuer.Issuer)
 			list = append(list, o)
 		}

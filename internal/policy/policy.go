@@ -16,13 +16,11 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// rootNamespace is Istio's: what is there without a selector holds for the whole mesh.
-const rootNamespace = object.IstioNamespace
-
-// Objects returns every cluster's policies. made are the objects of the installation, among which gateways are found.
+// Objects returns the policies of every cluster from which an istiod reads its configuration; they hold for all that
+// this istiod serves. made are the objects of the installation, among which gateways are found.
 func Objects(m mesh.Mesh, made object.Objects) (object.Objects, error) {
 	out := object.Objects{}
-	for _, c := range m.Clusters {
+	for _, c := range m.Governors() {
 		list := []object.Object{strict(m, c)}
 		list = append(list, access(m, c, made[c.Name])...)
 		list = append(list, issuers(m, c)...)
@@ -36,7 +34,7 @@ func Objects(m mesh.Mesh, made object.Objects) (object.Objects, error) {
 // strict is the mesh-wide PeerAuthentication: one named "default" without a selector in Istio's root namespace
 // (istio.io: PeerAuthentication).
 func strict(m mesh.Mesh, c mesh.Cluster) object.Object {
-	o := istioObject("PeerAuthentication", rootNamespace, "default", map[string]any{"mtls": map[string]any{"mode": m.MTLS}})
+	o := istioObject("PeerAuthentication", c.IstioNamespace(), "default", map[string]any{"mtls": map[string]any{"mode": m.MTLS}})
 	o.Reason = fmt.Sprintf("every workload of %s takes mutual TLS: %s", c.Name, m.MTLS)
 	return o
 }

@@ -67,7 +67,7 @@ func (c *collection) read(sources []analyze.Source) analyze.Input {
 	for _, k := range slices.Sorted(maps.Keys(own)) {
 		c.once(own[k])
 	}
-	for _, cluster := range c.mesh.Clusters {
+	for _, cluster := range c.mesh.Governors() { // where an istiod reads
 		has := map[object.Ref]bool{}
 		for _, o := range own[cluster.Name] {
 			has[o.Ref] = true

@@ -22,8 +22,8 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// remoteSecret asks the cluster that the secret is about for a token of its reader, and writes the kubeconfig that
-// istiod expects under the cluster's name.
+// remoteSecret asks the cluster that the secret is about for a token of the account that it names, and writes the kubeconfig that
+// istiod expects under the cluster's name; for an external istiod the one that it is mounted, see discovery.ConfigSecret.
 func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
 	about, ok := s.mesh.Cluster(o.Sealed.About)
 	conn := s.conns[o.Sealed.About]
@@ -40,16 +40,22 @@ func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*u
 	}
 	seconds := int64(s.mesh.CredentialTTL.Seconds())
 	issued := s.now().UTC()
-	token, err := conn.Kube.CoreV1().ServiceAccounts(object.SystemNamespace).CreateToken(ctx, discovery.Reader,
+	namespace := discovery.AccountNamespace(*o.Sealed, about)
+	token, err := conn.Kube.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, o.Sealed.Account,
 		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: request a token for ServiceAccount %s/%s: %w", about.Name, object.SystemNamespace, discovery.Reader, err)
+		return nil, fmt.Errorf("cluster %s: request a token for ServiceAccount %s/%s: %w", about.Name, namespace, o.Sealed.Account, err)
+	}
+	user := clientcmdapi.AuthInfo{Token: token.Status.Token}
+	external := o.Sealed.Kind == object.SealConfigCluster
+	if external {
+		user = clientcmdapi.AuthInfo{TokenFile: discovery.ConfigFolder + "/" + discovery.TokenKey}
 	}
 	content, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{about.Name: {
 			Server: server, CertificateAuthorityData: ca, TLSServerName: conn.Config.ServerName,
 		}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{about.Name: {Token: token.Status.Token}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{about.Name: &user},
 		Contexts:       map[string]*clientcmdapi.Context{about.Name: {Cluster: about.Name, AuthInfo: about.Name}},
 		CurrentContext: about.Name,
 	})
@@ -60,7 +66,11 @@ func (s sealer) remoteSecret(ctx context.Context, _ string, o object.Object) (*u
 	if uid := readerUID(token.Status.Token); uid != "" {
 		notes[discovery.AnnotationReader] = uid
 	}
-	return withData(o.Body, notes, map[string][]byte{about.Name: content}), nil
+	data := map[string][]byte{about.Name: content}
+	if external {
+		data = map[string][]byte{discovery.ConfigKey: content, discovery.TokenKey: []byte(token.Status.Token)}
+	}
+	return withData(o.Body, notes, data), nil
 }
 
 // readerUID is the UID of the ServiceAccount that a token is for, as the API server wrote it into the token; ""

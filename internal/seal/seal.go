@@ -27,10 +27,11 @@ import (
 func Sealers(m mesh.Mesh, conns map[string]*cluster.Conn, now func() time.Time, random io.Reader) map[object.SealKind]apply.Sealer {
 	s := sealer{mesh: m, conns: conns, now: now, random: random}
 	return map[object.SealKind]apply.Sealer{
-		object.SealRoot:         s.root,
-		object.SealIntermediate: s.intermediate,
-		object.SealRemoteSecret: s.remoteSecret,
-		object.SealPullSecret:   s.pullSecret,
+		object.SealRoot:          s.root,
+		object.SealIntermediate:  s.intermediate,
+		object.SealRemoteSecret:  s.remoteSecret,
+		object.SealConfigCluster: s.remoteSecret,
+		object.SealPullSecret:    s.pullSecret,
 	}
 }
 

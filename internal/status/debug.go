@@ -95,9 +95,17 @@ func (p ProxyStatus) inStep() bool {
 	return true
 }
 
-func (p Pages) proxies() Proxies {
-	out := Proxies{Total: len(p.Proxies), Err: p.Err}
-	for _, x := range p.Proxies {
+// proxies are those of one cluster among all that the istiods serve.
+func (p Pages) proxies(of mesh.Cluster) Proxies {
+	out := inStep(slices.DeleteFunc(slices.Clone(p.Proxies), func(x ProxyStatus) bool { return x.Cluster != of.Name }))
+	out.Err = p.Err
+	return out
+}
+
+// inStep counts those that have taken the last of what they were sent, and names the others.
+func inStep(proxies []ProxyStatus) Proxies {
+	out := Proxies{Total: len(proxies)}
+	for _, x := range proxies {
 		if x.inStep() {
 			out.Synced++
 		} else {
@@ -108,11 +116,12 @@ func (p Pages) proxies() Proxies {
 	return out
 }
 
-// remotes is what all istiods of a cluster agree on: a remote counts as synced when each has it so.
+// remotes is what all istiods of a cluster agree on: a remote counts as synced when each has it so. A cluster that
+// another's istiod serves watches none.
 func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster) Remotes {
 	var out Remotes
 	for _, c := range m.Clusters {
-		if c.Name == self.Name {
+		if c.Name == self.Name || self.IsRemote() {
 			continue
 		}
 		out.Wanted++
@@ -120,7 +129,10 @@ func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster) Remotes {
 			continue
 		}
 		r := Remote{Name: c.Name, Status: Synced}
-		for _, known := range p.Clusters {
+		for pod, known := range p.Clusters {
+			if !strings.HasPrefix(pod, self.IstioNamespace()+"/") {
+				continue // of another cluster's istiod, which runs here too
+			}
 			i := slices.IndexFunc(known, func(s RemoteStatus) bool { return s.ID == c.Name && s.SecretName != "" })
 			switch {
 			case i < 0:

@@ -106,7 +106,7 @@ func judgeSends(pod string, remotes []RemoteStatus, shards endpoints, proxies []
 			}
 		}
 	}
-	if behind := (Pages{Proxies: proxies}).proxies().Behind; len(behind) > 0 {
+	if behind := inStep(proxies).Behind; len(behind) > 0 {
 		return fmt.Sprintf("%d proxies of %s have not taken the last change: %s", len(behind), pod, few(behind))
 	}
 	return ""

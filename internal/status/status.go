@@ -50,12 +50,14 @@ type Cluster struct {
 	// Err says why it did not answer; the rest is empty then.
 	Err string `json:"err,omitempty"`
 	// LatencyMilliseconds is the median of a few small requests.
-	LatencyMilliseconds int64          `json:"latencyMilliseconds"`
-	Kubernetes          string         `json:"kubernetes,omitempty"`
-	ControlPlanes       []ControlPlane `json:"controlPlanes"`
-	Proxies             Proxies        `json:"proxies"`
-	Remotes             Remotes        `json:"remotes"`
-	Gateways            []Gateway      `json:"gateways"`
+	LatencyMilliseconds int64  `json:"latencyMilliseconds"`
+	Kubernetes          string `json:"kubernetes,omitempty"`
+	// ServedBy is the cluster whose istiod serves this one, where that is another.
+	ServedBy      string         `json:"servedBy,omitempty"`
+	ControlPlanes []ControlPlane `json:"controlPlanes"`
+	Proxies       Proxies        `json:"proxies"`
+	Remotes       Remotes        `json:"remotes"`
+	Gateways      []Gateway      `json:"gateways"`
 	// Intermediate is the certificate that istiod signs with.
 	Intermediate *End `json:"intermediate,omitempty"`
 	// Credential is the first of its credentials for other clusters to end.
@@ -122,7 +124,7 @@ func Make(m mesh.Mesh, seen facts.Snapshot, pages map[string]Pages) Report {
 		r.Root = &End{root.Subject, root.NotAfter}
 	}
 	for _, c := range m.Clusters {
-		x := clusterOf(m, c, seen, pages[c.Name], root)
+		x := clusterOf(m, c, seen, pages, root)
 		r.Healthy = r.Healthy && x.Err == "" && len(x.Problems) == 0
 		r.Clusters = append(r.Clusters, x)
 	}
@@ -140,7 +142,7 @@ func (r Report) Answered() int {
 	return n
 }
 
-func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages, root *facts.Certificate) Cluster {
+func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[string]Pages, root *facts.Certificate) Cluster {
 	f := seen.Clusters[c.Name]
 	switch {
 	case f == nil:
@@ -150,7 +152,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages, ro
 	}
 	x := Cluster{
 		Name: c.Name, Server: f.Server, LatencyMilliseconds: f.Latency.Milliseconds(), Kubernetes: strings.TrimPrefix(f.Version, "v"),
-		Proxies: pages.proxies(), Remotes: pages.remotes(m, c), ControlPlanes: []ControlPlane{}, Gateways: []Gateway{},
+		ServedBy: servedBy(m, c), Proxies: pages[m.Host(c).Name].proxies(c), Remotes: pages[m.Host(c).Name].remotes(m, c), ControlPlanes: []ControlPlane{}, Gateways: []Gateway{},
 	}
 	for _, i := range f.Istiods {
 		x.ControlPlanes = append(x.ControlPlanes, ControlPlane{i.Namespace, i.Name, i.Revision, i.Version, i.Owner, i.Ready, i.Wanted})
@@ -161,7 +163,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages Pages, ro
 	x.Intermediate = intermediateOf(f)
 	x.Credential = credentialOf(f)
 	x.OwnRoot = ownRoot(f, root)
-	x.Problems = problems(m, x, seen.Taken)
+	x.Problems = problems(m, c, x, seen)
 	return x
 }
 
@@ -246,11 +248,17 @@ func ownRoot(f *facts.Cluster, root *facts.Certificate) *End {
 }
 
 // problems says what is not as it should be in a cluster that answered.
-func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
+func problems(m mesh.Mesh, c mesh.Cluster, x Cluster, seen facts.Snapshot) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if len(x.ControlPlanes) == 0 {
+	now := seen.Taken
+	switch {
+	case x.ServedBy == "" && len(x.ControlPlanes) == 0:
 		return []string{"no control plane yet: isthmus apply"}
+	case x.ServedBy != "":
+		if why := unserved(m, c, seen); why != "" {
+			return []string{why}
+		}
 	}
 	for _, i := range x.ControlPlanes {
 		if i.Ready < i.Wanted || i.Wanted == 0 {
@@ -276,8 +284,8 @@ func problems(m mesh.Mesh, x Cluster, now time.Time) []string {
 	if len(missing) > 0 {
 		say("istiod knows nothing of %s: no remote secret, or not taken yet; isthmus apply", few(missing))
 	}
-	if m.MultiNetwork() && len(x.Gateways) == 0 {
-		say("no east-west gateway: other networks cannot call it; isthmus apply")
+	if m.HasGateway(c) && len(x.Gateways) == 0 {
+		say("no east-west gateway: %s; isthmus apply", withoutGateway(m, c))
 	}
 	for _, g := range x.Gateways {
 		switch {

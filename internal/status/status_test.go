@@ -126,8 +126,8 @@ func TestMake(t *testing.T) {
 			change: func(i *in) {
 				p := i.pages["west"]
 				p.Proxies = append(p.Proxies,
-					ProxyStatus{Proxy: "stale.demo", Resources: map[string]ResourceStatus{"eds": {Sent: "n2", Acked: "n1"}}},
-					ProxyStatus{Proxy: "refused.demo", Resources: map[string]ResourceStatus{"lds": {Sent: "n1", Acked: "n1", LastError: "no"}}})
+					ProxyStatus{Cluster: "west", Proxy: "stale.demo", Resources: map[string]ResourceStatus{"eds": {Sent: "n2", Acked: "n1"}}},
+					ProxyStatus{Cluster: "west", Proxy: "refused.demo", Resources: map[string]ResourceStatus{"lds": {Sent: "n1", Acked: "n1", LastError: "no"}}})
 				i.pages["west"] = p
 			},
 			west: []string{"2 of 3 proxies out of step: refused.demo, stale.demo"},
@@ -232,7 +232,7 @@ func TestPagesOfARealIstiod(t *testing.T) {
 	read("syncz.json", &p.Proxies)
 	read("clusterz.json", &known)
 	p.Clusters = map[string][]RemoteStatus{"istio-system/istiod-1": known}
-	if diff := cmp.Diff(Proxies{Total: 1, Synced: 1}, p.proxies()); diff != "" {
+	if diff := cmp.Diff(Proxies{Total: 1, Synced: 1}, p.proxies(shop().Clusters[0])); diff != "" {
 		t.Errorf("proxies (-want +got):\n%s", diff)
 	}
 	want := Remotes{Wanted: 1, Synced: 1, Clusters: []Remote{{Name: "west", Status: Synced, Secret: "istio-system/istio-remote-secret-west"}}}
@@ -245,7 +245,7 @@ func TestPagesOfARealIstiod(t *testing.T) {
 		p.Proxies[0].Resources[kind] = r
 		break
 	}
-	if got := p.proxies(); got.Synced != 0 || len(got.Behind) != 1 {
+	if got := p.proxies(shop().Clusters[0]); got.Synced != 0 || len(got.Behind) != 1 {
 		t.Errorf("a proxy that lags in one kind lags: %+v", got)
 	}
 }

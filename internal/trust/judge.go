@@ -86,13 +86,13 @@ func intermediates(with []string) string {
 // holders are the clusters that have an intermediate which Isthmus made for this mesh, and those that do not
 // answer.
 func holders(m mesh.Mesh, now facts.Snapshot) (with, unknown []string) {
-	for _, c := range m.Clusters {
-		f := now.Clusters[c.Name]
+	for _, c := range m.Governors() {
+		f := now.Clusters[m.Host(c).Name]
 		if f == nil || f.Err != "" {
 			unknown = append(unknown, c.Name)
 			continue
 		}
-		if s := f.Secrets[Namespace+"/"+CACerts]; s != nil && s.Labels[object.LabelMesh] == m.Name {
+		if s := f.Secrets[c.IstioNamespace()+"/"+CACerts]; s != nil && s.Labels[object.LabelMesh] == m.Name {
 			with = append(with, c.Name)
 		}
 	}
@@ -129,7 +129,7 @@ func JudgeIntermediate(m mesh.Mesh, cluster string, o object.Object, now facts.S
 	if at == nil || at.Err != "" {
 		return "", fmt.Errorf("%s does not answer: %s", cluster, whyNot(at))
 	}
-	s := at.Secrets[Namespace+"/"+CACerts]
+	s := at.Secrets[o.Body.GetNamespace()+"/"+CACerts]
 	if s != nil && s.Labels[object.LabelMesh] != m.Name {
 		return "", foreign(m, cluster, s)
 	}

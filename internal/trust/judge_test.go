@@ -101,7 +101,7 @@ type verdict struct {
 
 func (v verdict) check(t *testing.T, judge plan.Judge, cluster string) {
 	t.Helper()
-	stale, err := judge(shop(), cluster, object.Object{}, v.world.snapshot())
+	stale, err := judge(shop(), cluster, object.Object{Body: secret(Namespace, CACerts, "Opaque")}, v.world.snapshot())
 	if (v.err == nil) != (err == nil) {
 		t.Fatalf("error %v, want %v", err, v.err)
 	}

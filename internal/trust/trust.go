@@ -6,7 +6,8 @@
 //     the document). It is made there, once, and read again only to sign an intermediate. Whoever may read that
 //     Secret may speak for every workload of the mesh. It is in no other cluster and on no disk of whoever runs
 //     Isthmus.
-//   - Each cluster has an intermediate of its own in Secret istio-system/cacerts, where istiod looks for it. Its
+//   - Each istiod has an intermediate of its own in Secret cacerts beside it, where it looks for it. A cluster that
+//     another's istiod serves has none: its workloads' certificates are signed there. Its
 //     key is made new for every certificate and written into that cluster alone. A path length of zero keeps it
 //     from making further authorities.
 //   - Workloads' keys are made by their proxies and leave them never; istiod signs.
@@ -51,7 +52,7 @@ const (
 )
 
 // Objects returns the Secrets of a mesh's trust, without content: the root in the home cluster, an intermediate
-// in every cluster; none where the clusters have authorities of their own, see Guard.
+// beside every istiod; none where the clusters have authorities of their own, see Guard.
 func Objects(m mesh.Mesh) object.Objects {
 	out := object.Objects{}
 	if m.Trust.ExistingRoot {
@@ -64,12 +65,13 @@ func Objects(m mesh.Mesh) object.Objects {
 		Body:   secret(object.SystemNamespace, RootSecret, "kubernetes.io/tls"),
 		Sealed: &object.Sealed{Kind: object.SealRoot, About: home},
 	}))
-	for _, c := range m.Clusters {
-		out.Add(c.Name, label.Own(m.Name, object.Object{
+	for _, c := range m.Governors() {
+		out.Add(m.Host(c).Name, label.Own(m.Name, object.Object{
 			Part:   object.PartTrust,
 			Reason: c.Name + "'s intermediate: istiod signs workloads' certificates with it",
-			Body:   secret(Namespace, CACerts, "Opaque"),
+			Body:   secret(c.IstioNamespace(), CACerts, "Opaque"),
 			Sealed: &object.Sealed{Kind: object.SealIntermediate, About: c.Name},
+			For:    c.Elsewhere(),
 		}))
 	}
 	return out

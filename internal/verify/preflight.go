@@ -17,7 +17,7 @@ func answered(more ...string) []string { return append([]string{idAnswers, idCre
 
 // Preflight is what isthmus check asks, and apply before it writes. Ids are for ever: a new check gets the next
 // number, wherever it stands, and one that goes leaves a gap.
-var Preflight = slices.Concat(accessChecks, nodeChecks, istioChecks, networkChecks, serviceChecks, trustChecks, credentialChecks)
+var Preflight = slices.Concat(accessChecks, nodeChecks, istioChecks, networkChecks, serviceChecks, servedChecks, trustChecks, credentialChecks)
 
 var accessChecks = []Check{
 	{

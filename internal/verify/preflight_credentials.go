@@ -9,6 +9,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/discovery"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -156,22 +157,29 @@ func remotesAreOnce(in Input) []Finding {
 
 // remotesAreThere asks it of meshes that exist only: where an istiod is still to come, apply brings both.
 func remotesAreThere(in Input) []Finding {
-	runs := func(m *Member) bool {
-		return slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return ours(i, in.Mesh) })
+	runs := func(c mesh.Cluster) bool {
+		f := in.Now.Clusters[in.Mesh.Host(c).Name]
+		return f != nil && f.Err == "" && slices.ContainsFunc(f.Istiods, func(i facts.Istiod) bool {
+			return ours(i, in.Mesh) && i.Namespace == in.Mesh.Primary(c).IstioNamespace()
+		})
 	}
-	known := map[[2]string]bool{}
+	known := map[string]bool{}
 	for _, r := range remotes(in) {
-		known[[2]string{r.holder.Name, r.about}] = true
+		known[r.holder.Name+"/"+r.secret.Namespace+"/"+r.about] = true
 	}
 	var out []Finding
 	for a, b := range in.Couples() {
 		for _, side := range [][2]*Member{{a, b}, {b, a}} {
-			holder, about := side[0], side[1]
-			if known[[2]string{holder.Name, about.Name}] || !runs(holder) || !runs(about) {
+			holder, about := in.Mesh.Host(side[0].Cluster), side[1]
+			namespace := side[0].IstioNamespace()
+			if side[0].IsRemote() || known[holder.Name+"/"+namespace+"/"+about.Name] || !runs(side[0].Cluster) || !runs(about.Cluster) {
 				continue
 			}
+			if about.IsRemote() && len(about.Facts.Webhooks) == 0 {
+				continue // about to join
+			}
 			out = append(out, Finding{
-				Cluster: holder.Name, Other: about.Name, Object: "Secret " + istioNamespace + "/istio-remote-secret-" + about.Name,
+				Cluster: holder.Name, Other: about.Name, Object: "Secret " + namespace + "/istio-remote-secret-" + about.Name,
 				Seen: fmt.Sprintf("has no credential for %s: it knows nothing of the services there", about.Name), Do: "isthmus apply",
 			})
 		}

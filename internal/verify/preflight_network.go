@@ -189,11 +189,11 @@ func families(m *Member) string {
 }
 
 func gatewayWillHaveAddress(in Input) []Finding {
-	if !in.Mesh.MultiNetwork() {
-		return nil
-	}
 	var out []Finding
 	for _, m := range in.Members() {
+		if !in.Mesh.HasGateway(m.Cluster) {
+			continue
+		}
 		var f *Finding
 		switch in.Mesh.EastWest.ServiceType {
 		case "NodePort":

@@ -99,6 +99,9 @@ func roomForIstiod(in Input) []Finding {
 		if slices.ContainsFunc(m.Facts.Istiods, func(i facts.Istiod) bool { return i.Ready > 0 }) {
 			continue // it has found its room already
 		}
+		if !m.IsPrimary() {
+			continue // its istiod runs elsewhere
+		}
 		ask := istiodAsks(m.Cluster)
 		fits, mostMemory, mostCPU, ready := 0, int64(0), int64(0), 0
 		for _, n := range m.Facts.Nodes {

@@ -126,7 +126,7 @@ func oneNetwork(in *Input) {
 }
 
 func TestEveryCheck(t *testing.T) {
-	cases := slices.Concat(accessCases, nodeCases, istioCases, networkCases, serviceCases, trustCases, rootCases, credentialCases)
+	cases := slices.Concat(accessCases, nodeCases, istioCases, networkCases, serviceCases, servedCases, trustCases, rootCases, credentialCases)
 	finds, passes := map[string]bool{}, map[string]bool{}
 	for _, tc := range cases {
 		t.Run(tc.id+" "+tc.reason, func(t *testing.T) {

@@ -35,7 +35,7 @@ func clusterNameFree(in Input) []Finding {
 			})
 		}
 		for _, i := range m.Facts.Istiods {
-			if i.ClusterName == "" || i.ClusterName == m.Name {
+			if i.ClusterName == "" || i.ClusterName == m.Name || i.Namespace != m.IstioNamespace() && ours(i, in.Mesh) {
 				continue
 			}
 			out = append(out, Finding{

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -76,8 +77,8 @@ type PeerAuthentication struct {
 
 // effective is the PeerAuthentication that decides for a pod in namespace: its namespace's, else the mesh's.
 // Istio's rule: the narrower one wins, and one without a mode inherits.
-func effective(all []PeerAuthentication, namespace string) (PeerAuthentication, bool) {
-	for _, ns := range []string{namespace, istioNamespace} {
+func effective(all []PeerAuthentication, istio, namespace string) (PeerAuthentication, bool) {
+	for _, ns := range []string{namespace, istio} {
 		i := slices.IndexFunc(all, func(p PeerAuthentication) bool { return p.Namespace == ns && p.Mode != "" })
 		if i >= 0 {
 			return all[i], true
@@ -92,14 +93,14 @@ func (e Evidence) facts(cluster string) (*facts.Cluster, bool) {
 	return f, f != nil && f.Err == ""
 }
 
-// kubeconfig is what cluster's control plane knows of other's API server: the remote secret's.
-func (e Evidence) kubeconfig(cluster, other string) (k facts.Kubeconfig, secret string, found bool) {
-	f, ok := e.facts(cluster)
+// kubeconfig is what a cluster's own control plane knows of other's API server: the remote secret's.
+func (e Evidence) kubeconfig(m mesh.Mesh, cluster mesh.Cluster, other string) (k facts.Kubeconfig, secret string, found bool) {
+	f, ok := e.facts(m.Host(cluster).Name)
 	if !ok {
 		return facts.Kubeconfig{}, "", false
 	}
 	for _, s := range f.Secrets {
-		if s.Namespace != istioNamespace || s.Labels[object.LabelRemoteSecret] != "true" {
+		if s.Namespace != cluster.IstioNamespace() || s.Labels[object.LabelRemoteSecret] != "true" {
 			continue
 		}
 		if k, has := s.Kubeconfigs[other]; has {
@@ -118,14 +119,16 @@ func (e Evidence) may(cluster, resource string) bool {
 	})
 }
 
-// roots are the fingerprints of the root certificates in cluster's cacerts; none if istiod made its own root.
-func (e Evidence) roots(cluster string) []string {
-	f, ok := e.facts(cluster)
-	if !ok || f.Secrets[istioNamespace+"/cacerts"] == nil {
+// roots are the fingerprints of the root certificates in the cacerts of the istiod that serves a cluster; none if it
+// made its own root.
+func (e Evidence) roots(m mesh.Mesh, cluster mesh.Cluster) []string {
+	f, ok := e.facts(m.Host(cluster).Name)
+	secret := m.Primary(cluster).IstioNamespace() + "/cacerts"
+	if !ok || f.Secrets[secret] == nil {
 		return nil
 	}
 	var roots []string
-	for _, c := range f.Secrets[istioNamespace+"/cacerts"].Certificates["root-cert.pem"] {
+	for _, c := range f.Secrets[secret].Certificates["root-cert.pem"] {
 		roots = append(roots, c.Fingerprint)
 	}
 	return roots

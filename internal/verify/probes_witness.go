@@ -18,24 +18,24 @@ import (
 )
 
 // Witness looks at what decides about calls in one cluster: what istiod says of other clusters, what the client's
-// proxy knows, and which policies there are. What cannot be seen is left out. It only reads.
-func Witness(ctx context.Context, conn *cluster.Conn, namespace string, pods map[Role]Pod) SiteEvidence {
+// proxy knows, and which policies there are. Istio is the namespace that Istio is in. What cannot be seen is left out. It only reads.
+func Witness(ctx context.Context, conn *cluster.Conn, istio, namespace string, pods map[Role]Pod) SiteEvidence {
 	var e SiteEvidence
-	e.Remotes = watched(ctx, conn)
+	e.Remotes = watched(ctx, conn, istio)
 	if client := pods[Client]; client.Sidecar {
 		out, err := conn.Exec(ctx, namespace, client.Name, proxyContainer, "pilot-agent", "request", "GET", "clusters?format=json")
 		if err == nil {
 			e.Endpoints = endpoints(out, namespace)
 		}
 	}
-	e.Peer, e.PeerKnown = peerAuthentications(ctx, conn, namespace)
-	e.Policies = authorizationPolicies(ctx, conn, namespace)
+	e.Peer, e.PeerKnown = peerAuthentications(ctx, conn, istio, namespace)
+	e.Policies = authorizationPolicies(ctx, conn, istio, namespace)
 	return e
 }
 
 // watched asks an istiod which clusters it watches. Every istiod pod of a cluster watches the same ones.
-func watched(ctx context.Context, conn *cluster.Conn) []Remote {
-	pods, err := conn.Kube.CoreV1().Pods(istioNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+func watched(ctx context.Context, conn *cluster.Conn, istio string) []Remote {
+	pods, err := conn.Kube.CoreV1().Pods(istio).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func watched(ctx context.Context, conn *cluster.Conn) []Remote {
 		if p.Status.Phase != corev1.PodRunning {
 			continue
 		}
-		out, err := conn.Exec(ctx, istioNamespace, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/clusterz")
+		out, err := conn.Exec(ctx, istio, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/clusterz")
 		if err != nil {
 			continue
 		}
@@ -98,9 +98,9 @@ func endpoints(clusters []byte, namespace string) map[string][]Endpoint {
 
 // narrowestFirst reads objects of Istio's security API that hold for verify's server, the narrowest first: those that
 // select it, then its namespace's, then the mesh's.
-func narrowestFirst(ctx context.Context, conn *cluster.Conn, kind, namespace string) ([]unstructured.Unstructured, error) {
+func narrowestFirst(ctx context.Context, conn *cluster.Conn, kind, istio, namespace string) ([]unstructured.Unstructured, error) {
 	var narrow, wide []unstructured.Unstructured
-	for _, ns := range []string{namespace, istioNamespace} {
+	for _, ns := range []string{namespace, istio} {
 		r, err := conn.Resource(schema.GroupVersionKind{Group: "security.istio.io", Version: "v1", Kind: kind}, ns)
 		if err != nil {
 			return nil, err
@@ -122,8 +122,8 @@ func narrowestFirst(ctx context.Context, conn *cluster.Conn, kind, namespace str
 	return slices.Concat(narrow, wide), nil
 }
 
-func peerAuthentications(ctx context.Context, conn *cluster.Conn, namespace string) ([]PeerAuthentication, bool) {
-	all, err := narrowestFirst(ctx, conn, "PeerAuthentication", namespace)
+func peerAuthentications(ctx context.Context, conn *cluster.Conn, istio, namespace string) ([]PeerAuthentication, bool) {
+	all, err := narrowestFirst(ctx, conn, "PeerAuthentication", istio, namespace)
 	if err != nil {
 		return nil, false
 	}
@@ -138,8 +138,8 @@ func peerAuthentications(ctx context.Context, conn *cluster.Conn, namespace stri
 	return out, true
 }
 
-func authorizationPolicies(ctx context.Context, conn *cluster.Conn, namespace string) []string {
-	all, err := narrowestFirst(ctx, conn, "AuthorizationPolicy", namespace)
+func authorizationPolicies(ctx context.Context, conn *cluster.Conn, istio, namespace string) []string {
+	all, err := narrowestFirst(ctx, conn, "AuthorizationPolicy", istio, namespace)
 	if err != nil {
 		return nil
 	}

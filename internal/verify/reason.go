@@ -38,7 +38,9 @@ type rule struct {
 // rules in the order in which links are to be mended: what comes first makes what comes later meaningless.
 var rules = []rule{
 	{"cluster-away", "API server away", clusterAway},
+	{"control-plane-away", "control plane away", controlPlaneAway},
 	{"control-plane-not-ready", "control plane not ready", controlPlaneNotReady},
+	{"control-plane-unreachable", "control plane unreachable", controlPlaneUnreachable},
 	{"not-placed", "workloads not placed", notPlaced},
 	{"pod-not-ready", "pod not ready", podNotReady},
 	{"no-sidecar", "no sidecar", noSidecar},
@@ -92,6 +94,10 @@ func Judge(c Case) []Reason {
 
 // Proven tells whether the first reason is one that waiting will not change.
 func Proven(reasons []Reason) bool { return len(reasons) > 0 && reasons[0].Proven }
+
+// knows is the cluster whose istiod tells a caller's proxy of others, and beside which their remote secrets are: its
+// own, or that of the primary that serves it.
+func (c Case) knows() mesh.Cluster { return c.Mesh.Primary(c.From) }
 
 func (c Case) from() SiteEvidence { return c.Evidence.Sites[c.From.Name] }
 func (c Case) to() SiteEvidence   { return c.Evidence.Sites[c.To.Name] }

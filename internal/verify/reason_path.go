@@ -63,45 +63,45 @@ func gatewayNoAddress(c Case) (Reason, bool) {
 	}, true
 }
 
-// crossing tells whether the caller's control plane must know the target's API server for this call.
+// crossing tells whether the caller's control plane must know the target's API server for this call by a remote secret.
 func (c Case) crossing() bool {
-	return c.From.Name != c.To.Name && (c.Kind == "" || c.Kind == NotAllowed)
+	return c.knows().Name != c.To.Name && (c.Kind == "" || c.Kind == NotAllowed)
 }
 
 func remoteSecretMissing(c Case) (Reason, bool) {
-	known := c.Evidence.may(c.From.Name, "secrets")
-	_, _, found := c.Evidence.kubeconfig(c.From.Name, c.To.Name)
+	known := c.Evidence.may(c.Mesh.Host(c.knows()).Name, "secrets")
+	_, _, found := c.Evidence.kubeconfig(c.Mesh, c.knows(), c.To.Name)
 	if !c.crossing() || !known || found {
 		return Reason{}, false
 	}
 	return Reason{
 		Text: fmt.Sprintf("%s's control plane does not know %s: there is no remote secret for it in %s/%s",
-			c.From.Name, c.To.Name, c.From.Name, istioNamespace),
+			c.knows().Name, c.To.Name, c.Mesh.Host(c.knows()).Name, c.knows().IstioNamespace()),
 		Next:   "isthmus apply",
 		Proven: true,
 	}, true
 }
 
 func remoteCredentialEnded(c Case) (Reason, bool) {
-	k, secret, found := c.Evidence.kubeconfig(c.From.Name, c.To.Name)
+	k, secret, found := c.Evidence.kubeconfig(c.Mesh, c.knows(), c.To.Name)
 	if !c.crossing() || !found || !ended(k.NotAfter, c.Evidence.Now.Taken) {
 		return Reason{}, false
 	}
 	return Reason{
-		Text: fmt.Sprintf("%s's credential for %s's API server ended at %s (Secret %s/%s)", c.From.Name, c.To.Name,
-			k.NotAfter.UTC().Format("2006-01-02 15:04 MST"), istioNamespace, secret),
+		Text: fmt.Sprintf("%s's credential for %s's API server ended at %s (Secret %s/%s)", c.knows().Name, c.To.Name,
+			k.NotAfter.UTC().Format("2006-01-02 15:04 MST"), c.knows().IstioNamespace(), secret),
 		Next:   "isthmus apply",
 		Proven: true,
 	}, true
 }
 
 func remoteNotSynced(c Case) (Reason, bool) {
-	k, secret, found := c.Evidence.kubeconfig(c.From.Name, c.To.Name)
-	remotes := c.from().Remotes
+	k, secret, found := c.Evidence.kubeconfig(c.Mesh, c.knows(), c.To.Name)
+	remotes := c.Evidence.Sites[c.knows().Name].Remotes
 	if !c.crossing() || !found || remotes == nil {
 		return Reason{}, false
 	}
-	status := "has not taken up Secret " + istioNamespace + "/" + secret
+	status := "has not taken up Secret " + c.knows().IstioNamespace() + "/" + secret
 	for _, r := range remotes {
 		switch {
 		case r.ID != c.To.Name:
@@ -112,9 +112,14 @@ func remoteNotSynced(c Case) (Reason, bool) {
 		}
 	}
 	return Reason{
-		Text: fmt.Sprintf("%s's istiod knows of %s but %s", c.From.Name, c.To.Name, status),
-		Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", istioNamespace)),
+		Text: fmt.Sprintf("%s's istiod knows of %s but %s", c.knows().Name, c.To.Name, status),
+		Next: c.istiodLogs(),
 	}, true
+}
+
+// istiodLogs shows what the caller's istiod says.
+func (c Case) istiodLogs() string {
+	return kubectl(c.Mesh.Host(c.From), fmt.Sprintf("logs -n %s -l app=istiod --tail=50", c.knows().IstioNamespace()))
 }
 
 func noName(c Case) (Reason, bool) {
@@ -180,7 +185,7 @@ func noEndpoint(c Case) (Reason, bool) {
 	if len(endpoints) == 0 {
 		return Reason{
 			Text: fmt.Sprintf("the client's proxy in %s knows no endpoint in %s", c.From.Name, c.To.Name),
-			Next: kubectl(c.From, fmt.Sprintf("logs -n %s -l app=istiod --tail=50", istioNamespace)),
+			Next: c.istiodLogs(),
 		}, true
 	}
 	if slices.ContainsFunc(endpoints, func(e Endpoint) bool { return e.Healthy }) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -114,24 +115,31 @@ func injects(f *facts.Cluster) bool {
 // controlPlaneNotReady: without istiod new pods get no certificate and proxies learn nothing new.
 func controlPlaneNotReady(c Case) (Reason, bool) {
 	for _, x := range c.ends() {
-		f, ok := c.Evidence.facts(x.Name)
+		host, served := c.Mesh.Host(x.Cluster), ""
+		if host.Name != x.Name {
+			served = ", which serves " + x.Name + ","
+		}
+		f, ok := c.Evidence.facts(host.Name)
 		if !ok {
 			continue
 		}
-		if len(f.Istiods) == 0 {
+		istiods := slices.DeleteFunc(slices.Clone(f.Istiods), func(i facts.Istiod) bool {
+			return host.Name != x.Name && i.Namespace != c.Mesh.Primary(x.Cluster).IstioNamespace()
+		})
+		if len(istiods) == 0 {
 			return Reason{
-				Text: fmt.Sprintf("%s has no control plane", x.Name), Next: "isthmus apply", Proven: true,
+				Text: fmt.Sprintf("%s has no control plane%s", host.Name, strings.TrimSuffix(served, ",")), Next: "isthmus apply", Proven: true,
 			}, true
 		}
 		var ready, wanted int32
-		for _, i := range f.Istiods {
+		for _, i := range istiods {
 			ready, wanted = ready+i.Ready, wanted+i.Wanted
 		}
 		if ready == 0 {
 			return Reason{
-				Text: fmt.Sprintf("%s's control plane has no ready pod (Deployment %s/%s, 0/%d)",
-					x.Name, f.Istiods[0].Namespace, f.Istiods[0].Name, wanted),
-				Next:   mendScale(x.Cluster, f.Istiods[0].Namespace, "istiod", wanted),
+				Text: fmt.Sprintf("%s's control plane%s has no ready pod (Deployment %s/%s, 0/%d)",
+					host.Name, served, istiods[0].Namespace, istiods[0].Name, wanted),
+				Next:   mendScale(host, istiods[0].Namespace, "istiod", wanted),
 				Proven: wanted == 0,
 			}, true
 		}

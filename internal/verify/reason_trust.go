@@ -13,13 +13,13 @@ import (
 // without ISTIO_MULTIROOT_MESH: "Multi root is disabled, updating new ROOT-CA not supported").
 func rootNotTakenUp(c Case) (Reason, bool) {
 	for _, x := range c.ends() {
-		wanted, used := c.Evidence.roots(x.Name), c.Evidence.Shown[x.Name]
+		wanted, used := c.Evidence.roots(c.Mesh, x.Cluster), c.Evidence.Shown[x.Name]
 		if len(wanted) == 0 || used == "" || slices.Contains(wanted, used) {
 			continue
 		}
 		return Reason{
 			Text: fmt.Sprintf("%s's workloads have certificates of the root %.8s…, while its Secret %s/cacerts holds %.8s…: "+
-				"istiod does not take up another root while it runs", x.Name, used, istioNamespace, wanted[0]),
+				"istiod does not take up another root while it runs", x.Name, used, c.Mesh.Primary(x.Cluster).IstioNamespace(), wanted[0]),
 			Next:   "isthmus apply",
 			Proven: true,
 		}, true
@@ -32,7 +32,7 @@ func otherRoot(c Case) (Reason, bool) {
 	if c.From.Name == c.To.Name || c.Kind != "" {
 		return Reason{}, false
 	}
-	ours, theirs := c.Evidence.roots(c.From.Name), c.Evidence.roots(c.To.Name)
+	ours, theirs := c.Evidence.roots(c.Mesh, c.From), c.Evidence.roots(c.Mesh, c.To)
 	if len(ours) == 0 || len(theirs) == 0 || slices.ContainsFunc(ours, func(r string) bool { return slices.Contains(theirs, r) }) {
 		return Reason{}, false
 	}
@@ -55,27 +55,28 @@ func certificateRefused(c Case) (Reason, bool) {
 	}
 	return Reason{
 		Text: fmt.Sprintf("the client's proxy in %s does not trust the certificate that %s's server shows", c.From.Name, c.To.Name),
-		Next: kubectl(c.To, fmt.Sprintf("get secret -n %s cacerts -o jsonpath='{.data.root-cert\\.pem}'", istioNamespace)),
+		Next: kubectl(c.Mesh.Host(c.To), fmt.Sprintf("get secret -n %s cacerts -o jsonpath='{.data.root-cert\\.pem}'", c.Mesh.Primary(c.To).IstioNamespace())),
 	}, true
 }
 
 // mtlsOff: what the PeerAuthentications of the target say is not strict; or those of the caller, whose control
 // plane then holds every server for one without mutual TLS and drops what can only be reached through a gateway.
 func mtlsOff(c Case) (Reason, bool) {
-	if reason, ok := mtlsOffIn(c, c.To, c.to()); ok {
+	to, from := c.Mesh.Primary(c.To), c.knows() // where configuration is read from
+	if reason, ok := mtlsOffIn(c, to, c.Evidence.Sites[to.Name]); ok {
 		return reason, true
 	}
 	if c.Path != Gateway || c.Kind != "" {
 		return Reason{}, false
 	}
-	return mtlsOffIn(c, c.From, c.from())
+	return mtlsOffIn(c, from, c.Evidence.Sites[from.Name])
 }
 
 func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 	if !site.PeerKnown {
 		return Reason{}, false
 	}
-	p, found := effective(site.Peer, c.Mesh.Verify.Namespace)
+	p, found := effective(site.Peer, where.IstioNamespace(), c.Mesh.Verify.Namespace)
 	// Permissive hurts no call of the mesh; it lets others in.
 	if p.Mode == "STRICT" || p.Mode != "DISABLE" && (c.Kind == "" || c.Mesh.MTLS != "STRICT") {
 		return Reason{}, false
@@ -86,7 +87,7 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 			p.Namespace, p.Name, where.Name, p.Mode, c.Mesh.MTLS)
 	}
 	next := "isthmus apply"
-	if found && p.Namespace != istioNamespace {
+	if found && p.Namespace != where.IstioNamespace() {
 		next = kubectl(where, fmt.Sprintf("delete peerauthentication -n %s %s", p.Namespace, p.Name))
 	}
 	return Reason{Text: text, Next: next, Proven: true}, true
@@ -110,7 +111,9 @@ func forbidden(c Case) (Reason, bool) {
 		return Reason{}, false
 	}
 	who := "an AuthorizationPolicy"
-	if p := c.to().Policies; len(p) > 0 {
+	at := c.Mesh.Primary(c.To)
+	policies := c.Evidence.Sites[at.Name].Policies
+	if p := policies; len(p) > 0 {
 		who = "AuthorizationPolicy " + p[0]
 		if len(p) > 1 {
 			who = fmt.Sprintf("one of %d AuthorizationPolicies (%s and others)", len(p), p[0])
@@ -120,10 +123,10 @@ func forbidden(c Case) (Reason, bool) {
 		who += " (the document's spec.access.default: deny)"
 	}
 	return Reason{
-		Text: fmt.Sprintf("%s in %s refuses %s (RBAC: access denied)", who, c.To.Name, Identity(c.Mesh, Client)),
-		Next: kubectl(c.To, "get authorizationpolicies -A"),
+		Text: fmt.Sprintf("%s in %s refuses %s (RBAC: access denied)", who, at.Name, Identity(c.Mesh, Client)),
+		Next: kubectl(at, "get authorizationpolicies -A"),
 		// Without one, the policy that refused may just have been deleted.
-		Proven: len(c.to().Policies) > 0,
+		Proven: len(policies) > 0,
 	}, true
 }
 

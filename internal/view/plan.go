@@ -40,8 +40,12 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 		}
 	}
 	for _, x := range pl.Pending {
-		if x.Left {
+		switch {
+		case x.Left:
 			fmt.Fprintf(p, "%s %s %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
+			continue
+		case x.Next:
+			fmt.Fprintf(p, "%s · %s\n  %s %s; apply plans it then\n", p.Bold("next round"), p.Bold(x.Cluster), p.Dim("…"), x.Why)
 			continue
 		}
 		fmt.Fprintf(p, "%s %s is left as it is: %s\n", p.Mark(screen.Hmm), x.Cluster, x.Why)
@@ -51,7 +55,7 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	}
 	leftovers(p, pl.Leftovers, o.All)
 	n := pl.Counts()
-	if Changes(pl) == 0 {
+	if Changes(pl) == 0 && !pl.Again() {
 		fmt.Fprintf(p, "Nothing to change: %d objects are as they should be.\n", n[plan.Unchanged])
 		return
 	}

@@ -67,7 +67,10 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := lab.Down(ctx, name, ""); err != nil { // what a killed run left
 		return 1, err
 	}
-	world.lab, err = up(ctx, lab.Config{Name: name, Clusters: []lab.Cluster{{Name: "east"}, {Name: "west"}, {Name: "north"}}})
+	world.lab, err = up(ctx, lab.Config{Name: name, Clusters: []lab.Cluster{
+		// West and north reach each other's pods: topologies on one network are made of these two.
+		{Name: "east"}, {Name: "west"}, {Name: "north", Network: "west"},
+	}})
 	defer func() {
 		// Taken down even if the tests were interrupted: the next run wants an empty machine.
 		err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), name, ""))

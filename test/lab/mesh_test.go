@@ -96,7 +96,7 @@ func writesNothing(t *testing.T, doc string, clusters ...string) {
 	r := must(t, doc, "apply", "-f", "-")
 	for _, c := range clusters {
 		after := versions(t, c)
-		if len(after) < 40 {
+		if len(after) < 25 { // a remote has no more
 			t.Errorf("only %d objects of %s were compared", len(after), c)
 		}
 		if diff := cmp.Diff(before[c], any(after)); diff != "" {
