@@ -62,6 +62,7 @@ var workloads = map[string]bool{
 
 var stageOfSeal = map[object.SealKind]Stage{
 	object.SealRoot: StageRoot, object.SealIntermediate: StageTrust, object.SealRemoteSecret: StageDiscovery,
+	object.SealPullSecret: StageConfig,
 }
 
 // StageOf says when an object is made.
