@@ -212,8 +212,10 @@ func TestEverySourceRendersWhatIsEmbedded(t *testing.T) {
 	oci, blobs := toRegistry(t, "1.31.1", unchanged)
 	folder := toFolder(t, unchanged)
 	for _, source := range []struct{ what, from string }{
-		{"a release's folder", folder}, {"its manifests folder", filepath.Join(folder, "manifests")},
-		{"a release archive", toArchive(t, unchanged)}, {"a registry", oci + ":1.31.1"},
+		{"a release's folder", folder},
+		{"its manifests folder", filepath.Join(folder, "manifests")},
+		{"a release archive", toArchive(t, unchanged)},
+		{"a registry", oci + ":1.31.1"},
 	} {
 		t.Run(source.what, func(t *testing.T) {
 			r, m := reader(t), shop(source.from)

@@ -106,8 +106,10 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) 
 // prover puts a proof together over real clusters.
 func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags, report func(verify.Step)) *verify.Prover {
 	namespace, inventory := eng.Mesh.Verify.Namespace, facts.InventoryName(verify.ProbeSet(eng.Mesh))
-	applier := &apply.Applier{Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true,
-		Sealers: seal.Sealers(eng.Mesh, conns, eng.Now, eng.Rand)}
+	applier := &apply.Applier{
+		Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true,
+		Sealers: seal.Sealers(eng.Mesh, conns, eng.Now, eng.Rand),
+	}
 	sites := map[string]verify.Site{}
 	for name, conn := range conns {
 		sites[name] = verify.ClusterSite{

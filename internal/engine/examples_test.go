@@ -10,13 +10,13 @@ import (
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
-// TestExamples loads and renders every example, and lists its images, without any cluster.
+// TestExamples loads and renders every example without any cluster, and lists what the one for an air gap needs.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("../../examples/*/mesh.yaml")
 	if err != nil || len(files) < 7 {
 		t.Fatalf("%d examples: %v", len(files), err)
 	}
-	images := map[string][]engine.Image{}
+	var images []engine.Image
 	for _, file := range files {
 		m, err := mesh.LoadFile(file, nil)
 		if err != nil {
@@ -34,12 +34,14 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s: cluster %s has %d objects", file, c.Name, len(c.Items))
 			}
 		}
-		if images[filepath.Base(filepath.Dir(file))], err = eng.Images(); err != nil {
-			t.Errorf("%s: %v", file, err)
+		if filepath.Base(filepath.Dir(file)) == "air-gap" {
+			if images, err = eng.Images(); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
 		}
 	}
 	hubs := map[string]bool{}
-	for _, i := range images["air-gap"] {
+	for _, i := range images {
 		hub, _, _ := strings.Cut(i.Image, "/")
 		hubs[hub] = true
 		if hub != "registry.example.com" && hub != "mirror.west.example.com" {

@@ -24,10 +24,14 @@ func TestRevisionIsInEveryName(t *testing.T) {
 	out := must(t, revised("canary"))
 	areWhole(t, out["east"])
 	for _, x := range []struct{ kind, name string }{
-		{"Deployment", "istiod-canary"}, {"Service", "istiod-canary"}, {"ConfigMap", "istio-canary"},
-		{"ConfigMap", "istio-sidecar-injector-canary"}, {"MutatingWebhookConfiguration", "istio-sidecar-injector-canary"},
+		{"Deployment", "istiod-canary"},
+		{"Service", "istiod-canary"},
+		{"ConfigMap", "istio-canary"},
+		{"ConfigMap", "istio-sidecar-injector-canary"},
+		{"MutatingWebhookConfiguration", "istio-sidecar-injector-canary"},
 		{"ValidatingWebhookConfiguration", "istio-validator-canary-istio-system"},
-		{"MutatingWebhookConfiguration", "istio-revision-tag-default"}, {"Service", "istiod-revision-tag-default"},
+		{"MutatingWebhookConfiguration", "istio-revision-tag-default"},
+		{"Service", "istiod-revision-tag-default"},
 		{"ValidatingWebhookConfiguration", validatorName},
 	} {
 		labels := at(t, find(t, out["east"], x.kind, x.name), "metadata", "labels").(map[string]any)

@@ -280,7 +280,8 @@ func pullSecretsAreThere(in Input) []Finding {
 	var out []Finding
 	for _, m := range in.Members() {
 		for _, name := range m.Istio.ImagePullSecrets {
-			s, seen := m.Facts.Secrets[istioNamespace+"/"+name], ""
+			s := m.Facts.Secrets[istioNamespace+"/"+name]
+			var seen string
 			switch {
 			case s == nil:
 				seen = "is not there, and images are to be pulled with it"

