@@ -72,7 +72,7 @@ type Change struct {
 	Reclaim []fieldpath.Path `json:"-"`
 	// Late tells that the last word of an inventory waits for the end of the plan: it takes clusters off the list of
 	// members, and nothing may be left in them by then.
-	Late bool `json:"late,omitempty"`
+	Late bool `json:"-"`
 	// Settled tells that the live object was ready when it was seen: an unchanged one needs no waiting.
 	Settled bool `json:"-"`
 }
