@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -29,7 +30,11 @@ document leaves, which keeps the self-signed root, the root moves to the next on
 document afterwards: the next apply would bring them back.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			whole, err := e.engine()
+			load := func(context.Context) (engine.Engine, error) { return e.engine() }
+			if len(clusters) > 0 {
+				load = e.charted // what the others want is computed
+			}
+			whole, err := load(c.Context())
 			if err != nil {
 				return err
 			}

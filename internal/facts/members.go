@@ -55,6 +55,10 @@ func ParseMembers(text string) ([]Member, error) {
 // Left are the clusters that records name and the document does not, sorted by name. Where records differ, that of
 // the first cluster of the document counts.
 func Left(m mesh.Mesh, s Snapshot) []Member {
+	known := map[string]bool{}
+	for _, c := range m.Clusters {
+		known[c.Name] = true
+	}
 	var left []Member
 	for _, c := range m.Clusters {
 		f := s.Clusters[c.Name]
@@ -62,8 +66,8 @@ func Left(m mesh.Mesh, s Snapshot) []Member {
 			continue
 		}
 		for _, x := range f.Members {
-			_, member := m.Cluster(x.Name)
-			if !member && !slices.ContainsFunc(left, func(l Member) bool { return l.Name == x.Name }) {
+			if !known[x.Name] {
+				known[x.Name] = true
 				left = append(left, x)
 			}
 		}

@@ -172,8 +172,12 @@ func members(in Input, staying []facts.Member) []facts.Member {
 // union is a list of members with those of another that it does not name.
 func union(a, b []facts.Member) []facts.Member {
 	all := slices.Clone(a)
+	named := make(map[string]bool, len(a))
+	for _, m := range a {
+		named[m.Name] = true
+	}
 	for _, m := range b {
-		if !slices.ContainsFunc(all, func(x facts.Member) bool { return x.Name == m.Name }) {
+		if !named[m.Name] {
 			all = append(all, m)
 		}
 	}

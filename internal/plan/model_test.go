@@ -163,6 +163,8 @@ func (f *fleet) input(want object.Objects, order []string) Input {
 		if list := s.live[Inventory("shop", nil, nil).Ref()]; list != nil {
 			text, _, _ := unstructured.NestedString(list.Object, "data", facts.InventoryKey)
 			c.Inventory, _ = facts.ParseInventory(text)
+			text, _, _ = unstructured.NestedString(list.Object, "data", facts.MembersKey)
+			c.Members, _ = facts.ParseMembers(text)
 			c.Inventories = []string{"shop"}
 		}
 		in.Now.Clusters[n] = c

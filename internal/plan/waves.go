@@ -153,10 +153,14 @@ func comesWith(c, root Change) bool {
 // listsNewcomer tells an inventory in place that has to name a new member: that is written before anything is made
 // in the new one, so that somebody knows of it however apply ends.
 func listsNewcomer(in Input, c Change) bool {
-	return c.Stage == StageInventory && c.Action == Configure &&
-		slices.ContainsFunc(in.Mesh.Clusters, func(m mesh.Cluster) bool {
-			return !slices.ContainsFunc(in.Now.Clusters[c.Cluster].Members, func(x facts.Member) bool { return x.Name == m.Name })
-		})
+	if c.Stage != StageInventory || c.Action != Configure {
+		return false
+	}
+	known := map[string]bool{}
+	for _, x := range in.Now.Clusters[c.Cluster].Members {
+		known[x.Name] = true
+	}
+	return slices.ContainsFunc(in.Mesh.Clusters, func(m mesh.Cluster) bool { return !known[m.Name] })
 }
 
 func sealedOf(c Change) *object.Sealed {
