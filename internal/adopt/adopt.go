@@ -76,7 +76,7 @@ func Write(name string, members []Member) (Document, error) {
 	case len(known) == 1 && mesh.Label(known[0]) == known[0]:
 		d.Name = known[0]
 	case len(known) > 0:
-		d.tell("the mesh ids that run (%s) are not one that can name a mesh: it becomes %s, which running proxies learn when they restart", strings.Join(known, ", "), d.Name)
+		d.tellf("the mesh ids that run (%s) are not one that can name a mesh: it becomes %s, which running proxies learn when they restart", strings.Join(known, ", "), d.Name)
 	}
 	var clusters, settings []map[string]any
 	var contexts []string
@@ -89,7 +89,7 @@ func Write(name string, members []Member) (Document, error) {
 		c := map[string]any{"name": names[n], "access": map[string]any{"context": m.Context}}
 		own := map[string]any{}
 		if len(m.Facts.Istiods) == 0 {
-			d.tell("%s has no istiod: the document installs one", names[n])
+			d.tellf("%s has no istiod: the document installs one", names[n])
 		} else {
 			i := m.Facts.Istiods[0]
 			d.about(names[n], m.Facts, c)
@@ -104,7 +104,7 @@ func Write(name string, members []Member) (Document, error) {
 	return d.text(members, clusters, settings, domain)
 }
 
-func (d *Document) tell(format string, args ...any) {
+func (d *Document) tellf(format string, args ...any) {
 	d.Untold = append(d.Untold, fmt.Sprintf(format, args...))
 }
 
@@ -112,21 +112,21 @@ func (d *Document) tell(format string, args ...any) {
 func (d *Document) about(name string, at *facts.Cluster, c map[string]any) {
 	i := at.Istiods[0]
 	if len(at.Istiods) > 1 {
-		d.tell("%s has %d control planes; the document is that of revision %s", name, len(at.Istiods), i.Revision)
+		d.tellf("%s has %d control planes; the document is that of revision %s", name, len(at.Istiods), i.Revision)
 	}
 	if i.Version != "" && !strings.HasPrefix(i.Version, istio.Version()+".") && !strings.HasPrefix(i.Version, istio.Version()+"-") {
-		d.tell("%s runs Istio %s, and this program carries the charts of %s: the plan is an upgrade", name, i.Version, istio.Version())
+		d.tellf("%s runs Istio %s, and this program carries the charts of %s: the plan is an upgrade", name, i.Version, istio.Version())
 	}
 	switch {
 	case i.ClusterName != "" && i.ClusterName != "Kubernetes" && len(mesh.ClusterNames([]string{i.ClusterName})) == 1 && mesh.ClusterNames([]string{i.ClusterName})[0] == i.ClusterName:
 		c["name"] = i.ClusterName
 	default:
-		d.tell("%s: its istiod calls it %q, which cannot stay where there are several: it becomes %s, and running proxies learn that when they restart", name, cmp.Or(i.ClusterName, "Kubernetes"), name)
+		d.tellf("%s: its istiod calls it %q, which cannot stay where there are several: it becomes %s, and running proxies learn that when they restart", name, cmp.Or(i.ClusterName, "Kubernetes"), name)
 	}
 	if i.Network != "" {
 		c["network"] = i.Network
 	} else {
-		d.tell("%s is in no network yet: the document puts it into one of its own, which is a change; say which in spec.clusters[].network", name)
+		d.tellf("%s is in no network yet: the document puts it into one of its own, which is a change; say which in spec.clusters[].network", name)
 	}
 }
 
@@ -136,7 +136,7 @@ func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod)
 	deployment := at.Live[object.Ref{Group: "apps", Kind: "Deployment", Namespace: istio.Namespace, Name: i.Name}]
 	hub, tag := image(deployment)
 	base := mesh.Mesh{Name: d.Name, Trust: mesh.Trust{Domain: i.TrustDomain}, Clusters: []mesh.Cluster{{
-		Name: c["name"].(string), Network: fmt.Sprint(cmp.Or(c["network"], any(c["name"]))),
+		Name: c["name"].(string), Network: fmt.Sprint(cmp.Or(c["network"], c["name"])),
 		Istio: mesh.Istio{Profile: "minimal", Hub: hub, Tag: tag},
 	}}}
 	objects, err := istio.Objects(base)
@@ -153,7 +153,7 @@ func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod)
 	values := differing(parsed(at.Live[live("ConfigMap", "values"+suffix(i))], "original-values"), parsed(fresh[live("ConfigMap", "values")], "original-values"))
 	meshConfig := differing(parsed(at.Live[live("ConfigMap", "istio"+suffix(i))], "mesh"), parsed(fresh[live("ConfigMap", "istio")], "mesh"))
 	if at.Live[live("ConfigMap", "values"+suffix(i))] == nil {
-		d.tell("%s: there is no ConfigMap values%s, so the values that Istio was installed with are not known; compare: isthmus plan --adopt", c["name"], suffix(i))
+		d.tellf("%s: there is no ConfigMap values%s, so the values that Istio was installed with are not known; compare: isthmus plan --adopt", c["name"], suffix(i))
 	}
 	delete(values, "meshConfig") // told by the mesh configuration itself
 	prune(values, "global", "hub", "tag", "meshID", "network", "multiCluster")
@@ -188,7 +188,7 @@ func (d *Document) gateway(values map[string]any, at *facts.Cluster, name any) {
 	if len(own) > 0 {
 		values["gateways"] = map[string]any{"istio-ingressgateway": own}
 	}
-	d.tell("%v: the east-west gateway's own settings are told by its template and resources alone; compare: isthmus plan --adopt", name)
+	d.tellf("%v: the east-west gateway's own settings are told by its template and resources alone; compare: isthmus plan --adopt", name)
 }
 
 // text puts the document together. Settings that all clusters have are the mesh's.
@@ -203,7 +203,7 @@ func (d *Document) text(members []Member, clusters, settings []map[string]any, d
 		spec["istio"] = shared
 		for n, s := range settings {
 			if s["tag"] != nil && s["tag"] != shared["tag"] {
-				d.tell("%v runs images of tag %v, and a mesh has one: %v", clusters[n]["name"], s["tag"], shared["tag"])
+				d.tellf("%v runs images of tag %v, and a mesh has one: %v", clusters[n]["name"], s["tag"], shared["tag"])
 			}
 			delete(s, "hub")
 			delete(s, "tag")
@@ -218,7 +218,7 @@ func (d *Document) text(members []Member, clusters, settings []map[string]any, d
 		first, _ := trust.Roots(members[0].Facts)
 		all = all && len(roots) > 0 && trust.ShareRoot(roots, first)
 		if !all {
-			d.tell("%v has no root in common with %v: a mesh has one. As it is, the plan makes a new one and says what that means", clusters[n]["name"], clusters[0]["name"])
+			d.tellf("%v has no root in common with %v: a mesh has one. As it is, the plan makes a new one and says what that means", clusters[n]["name"], clusters[0]["name"])
 			break
 		}
 	}

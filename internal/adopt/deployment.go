@@ -54,7 +54,8 @@ func variables(values map[string]any, live, fresh *unstructured.Unstructured) {
 	if have, _ := pilot["env"].(map[string]any); have == nil && len(env) > 0 {
 		pilot["env"] = env
 	}
-	if r := resources(live, "discovery"); pilot["resources"] == nil && r != nil && !reflect.DeepEqual(r, resources(fresh, "discovery")) {
+	// istioctl copies of these into the values only what an HorizontalPodAutoscaler needs: the Deployment knows all.
+	if r := resources(live, "discovery"); r != nil && !reflect.DeepEqual(r, resources(fresh, "discovery")) {
 		pilot["resources"] = r
 	}
 	if len(pilot) > 0 {

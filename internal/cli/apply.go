@@ -49,20 +49,16 @@ While something is written, a Lease in each of the clusters keeps a second run a
 				return err
 			}
 			eng.Options = options
-			make, again := eng.Plan, "isthmus apply"+flagsOf(options)
+			decide, again := eng.Plan, "isthmus apply"+flagsOf(options)
 			if len(args) == 1 {
-				if flags := flagsOf(options); flags != "" {
-					return usagef("%s was decided when the plan was made; give%s to isthmus plan", args[0], flags)
-				}
-				saved, err := readPlan(args[0])
-				if err != nil {
+				again = "isthmus apply " + args[0]
+				if decide, err = fromFile(eng, args[0]); err != nil {
 					return err
 				}
-				make, again = resume(eng, args[0], saved), "isthmus apply "+args[0]
 			}
 			eng.Lock = lock.lock(eng, again)
 			next := "isthmus verify"
-			prospect, err := e.prospect(c.Context(), make)
+			prospect, err := e.prospect(c.Context(), decide)
 			if err != nil {
 				return err
 			}
@@ -89,11 +85,23 @@ While something is written, a Lease in each of the clusters keeps a second run a
 	return c
 }
 
+// fromFile reads a saved plan, which says itself what it may take from others.
+func fromFile(eng engine.Engine, path string) (func(context.Context) (engine.Prospect, error), error) {
+	if flags := flagsOf(eng.Options); flags != "" {
+		return nil, usagef("%s was decided when the plan was made; give%s to isthmus plan", path, flags)
+	}
+	saved, err := readPlan(path)
+	if err != nil {
+		return nil, err
+	}
+	return resume(eng, path, saved), nil
+}
+
 // prospect makes a plan while saying that clusters are being read.
-func (e *env) prospect(ctx context.Context, make func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
+func (e *env) prospect(ctx context.Context, decide func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
 	wait := screen.NewProgress(e.Streams)
 	wait.Set("facts", "reading clusters")
-	p, err := make(ctx)
+	p, err := decide(ctx)
 	wait.Close()
 	e.warn(p.Findings)
 	return p, err

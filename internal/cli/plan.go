@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,15 +132,15 @@ func planNext(p *screen.Page, pl plan.Plan, o planOptions) {
 
 // flagsOf repeats the flags that a plan was made with.
 func flagsOf(o plan.Options) string {
-	flags := ""
+	var flags strings.Builder
 	if o.Adopt {
-		flags += " --adopt"
+		flags.WriteString(" --adopt")
 	}
 	for _, t := range o.TakeOver {
-		flags += fmt.Sprintf(" --take-over=%q", t)
+		fmt.Fprintf(&flags, " --take-over=%q", t)
 	}
 	for _, name := range o.Forget {
-		flags += " --forget " + name
+		flags.WriteString(" --forget " + name)
 	}
-	return flags
+	return flags.String()
 }

@@ -43,6 +43,14 @@ func (d *decider) claim(c *Change, live *unstructured.Unstructured) bool {
 	return false
 }
 
+// mayTake tells whether a wanted object may be made or changed at all, as far as others are concerned.
+func (d *decider) mayTake(c *Change, live *unstructured.Unstructured, ours bool) bool {
+	if live == nil {
+		return !d.ownRoot(c)
+	}
+	return ours || d.claim(c, live)
+}
+
 func authority(s *object.Sealed) bool {
 	return s != nil && (s.Kind == object.SealRoot || s.Kind == object.SealIntermediate)
 }

@@ -97,6 +97,9 @@ type Leftover struct {
 
 // leftovers are what is left alone: objects that are not wanted, and the records by which their installer would come back.
 func (d *decider) leftovers() []Leftover {
+	if len(d.now.Foreign) == 0 {
+		return nil
+	}
 	var all []Leftover
 	wanted := d.in.Want.Refs(d.cluster)
 	for _, f := range d.now.Foreign {
@@ -105,10 +108,10 @@ func (d *decider) leftovers() []Leftover {
 			all = append(all, Leftover{Cluster: d.cluster, Object: f.Object, Owner: f.Owner, Do: f.Record})
 		case !slices.Contains(wanted, f.Object) && !slices.Contains(d.now.Inventory, f.Object):
 			do := "not in the document: left as it is; delete it if nothing uses it"
-			switch {
-			case f.Object.Kind == "Deployment":
+			switch f.Object.Kind {
+			case "Deployment":
 				do = "not in the document: it goes on running as it is; delete it if no traffic comes through it, or put it into the document"
-			case f.Object.Kind == "MutatingWebhookConfiguration":
+			case "MutatingWebhookConfiguration":
 				do = "not in the document, and may give the same pods their proxy as the document's does; once that is applied: kubectl delete mutatingwebhookconfiguration " + f.Object.Name
 			}
 			all = append(all, Leftover{Cluster: d.cluster, Object: f.Object, Owner: f.Owner, Do: do})

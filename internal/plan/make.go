@@ -295,10 +295,10 @@ func (d *decider) change(o object.Object) (*Change, error) {
 		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
 	c.Want = &prepared
-	switch {
-	case live != nil && !ours && !adopt && !d.claim(c, live), live == nil && d.ownRoot(c):
+	if !d.mayTake(c, live, ours || adopt) {
 		return nil, nil
-	case c.Beside:
+	}
+	if c.Beside {
 		return c, nil
 	}
 	if live != nil {
@@ -314,7 +314,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 			c.Reason = restart
 		}
 	}
-	if o.Sealed != nil && !aboutPending && !(c.TakeOver && authority(o.Sealed)) {
+	if o.Sealed != nil && !aboutPending && (!c.TakeOver || !authority(o.Sealed)) {
 		return d.judge(c)
 	}
 	c.Seal = c.Seal && live == nil

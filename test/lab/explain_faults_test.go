@@ -92,8 +92,8 @@ func policy(more string) string {
 	return istioObject("security.istio.io/v1", "AuthorizationPolicy", "echo", "selector: {matchLabels: {app: echo}}\n  "+more)
 }
 
-// issuer is a RequestAuthentication with a key of its own.
-func issuer(t *testing.T) string {
+// issuerKeys is a RequestAuthentication with a key of its own.
+func issuerKeys(t *testing.T) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -83,7 +83,7 @@ var faultTable = []fault{
 	},
 	{
 		name: "a token of another issuer", code: "token-refused", args: append([]string{"--token", unsigned(`{"iss":"https://b.example","sub":"ada"}`)}, usual...),
-		do: func(t *testing.T, _ string) { applied(t, "west", issuer(t), "apply") },
+		do: func(t *testing.T, _ string) { applied(t, "west", issuerKeys(t), "apply") },
 		undo: func(t *testing.T, _ string) {
 			kubectl(t, "west", "-n", "demo", "delete", "requestauthentication", "tokens")
 		},
