@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -89,6 +90,8 @@ func compare(t *testing.T, docs map[string]string, path string, typ reflect.Type
 		sameType(t, path, "string", s)
 	case reflect.Int32:
 		sameType(t, path, "integer", s)
+	case reflect.Bool:
+		sameType(t, path, "boolean", s)
 	default:
 		t.Errorf("%s: %s in Go: teach this test what the schema must say of it", path, typ)
 	}
@@ -124,6 +127,8 @@ func compareStruct(t *testing.T, docs map[string]string, path string, typ reflec
 		compare(t, docs, p, f.Type, sub)
 	}
 	slices.Sort(fields)
+	slices.Sort(required)
+	slices.Sort(s.Required)
 	if diff := cmp.Diff(fields, slices.Sorted(maps.Keys(s.Properties))); diff != "" {
 		t.Errorf("fields of %s (-Go +schema):\n%s", path, diff)
 	}
@@ -185,32 +190,36 @@ func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 func comments(t *testing.T) map[string]string {
 	t.Helper()
 	docs := map[string]string{}
-	var decls []ast.Decl
-	for _, name := range []string{"mesh_types.go", "trust_types.go"} {
+	files, err := filepath.Glob("*_types.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
-		decls = append(decls, file.Decls...)
-	}
-	for _, d := range decls {
-		g, isGen := d.(*ast.GenDecl)
-		if !isGen || g.Tok != token.TYPE {
-			continue
-		}
-		for _, s := range g.Specs {
-			ts := s.(*ast.TypeSpec)
-			docs[ts.Name.Name] = g.Doc.Text()
-			st, isStruct := ts.Type.(*ast.StructType)
-			if !isStruct {
-				continue
-			}
-			for _, f := range st.Fields.List {
-				for _, n := range f.Names {
-					docs[ts.Name.Name+"."+n.Name] = f.Doc.Text()
-				}
+		for _, d := range file.Decls {
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.TYPE {
+				described(g, docs)
 			}
 		}
 	}
 	return docs
+}
+
+func described(g *ast.GenDecl, docs map[string]string) {
+	for _, s := range g.Specs {
+		ts := s.(*ast.TypeSpec)
+		docs[ts.Name.Name] = g.Doc.Text()
+		st, isStruct := ts.Type.(*ast.StructType)
+		if !isStruct {
+			continue
+		}
+		for _, f := range st.Fields.List {
+			for _, n := range f.Names {
+				docs[ts.Name.Name+"."+n.Name] = f.Doc.Text()
+			}
+		}
+	}
 }

@@ -77,6 +77,22 @@ type MeshSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Security Security `json:"security,omitzero"`
+	// Resources are files and folders of Istio's and the Gateway API's configuration that belong to the mesh, kept the
+	// same in every cluster.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Resources []Resource `json:"resources,omitempty"`
+	// Access is who may call what.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Access Authorization `json:"access,omitzero"`
+	// Identity is whom the mesh believes beside its own certificates.
+	//
+	// +optional
+	Identity Identity `json:"identity,omitzero"`
 	// Rollout is how many clusters are changed together.
 	//
 	// +optional

@@ -21,6 +21,8 @@ func (j *judge) agree(doc v1alpha1.Mesh) {
 	j.contexts(doc.Spec.Clusters)
 	j.waves(doc.Spec)
 	j.owned(doc)
+	j.places(doc)
+	j.tokens(doc)
 }
 
 // say refuses the value at a path.

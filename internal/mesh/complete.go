@@ -32,6 +32,8 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		Name:     doc.Name,
 		EastWest: spec.Gateways.EastWest,
 		MTLS:     spec.Security.MTLS,
+		Access:   spec.Access,
+		JWT:      spec.Identity.JWT,
 		Waves:    spec.Rollout.Waves,
 		Verify:   spec.Verify,
 		Source:   source,
@@ -54,6 +56,10 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		if *d.into, err = time.ParseDuration(string(d.from)); err != nil {
 			return Mesh{}, fmt.Errorf("read duration: %w", err)
 		}
+	}
+	m.Resources = resources(spec.Resources, source)
+	if m.DryRun() && m.AsksAccess() {
+		m.Istio.MeshConfig = withDryRun(m.Istio.MeshConfig)
 	}
 	for _, c := range spec.Clusters {
 		m.Clusters = append(m.Clusters, Cluster{

@@ -23,6 +23,11 @@ type Mesh struct {
 	CredentialTTL time.Duration
 	EastWest      v1alpha1.EastWestGateway
 	MTLS          string // STRICT or PERMISSIVE
+	// Resources are the document's, with paths as seen from the current folder.
+	Resources []v1alpha1.Resource
+	// Access is who may call what, JWT whose tokens are believed.
+	Access v1alpha1.Authorization
+	JWT    []v1alpha1.JWTIssuer
 	// Waves names every cluster once, in the order of change; nil: made by themselves (see v1alpha1.Rollout).
 	Waves [][]string
 	// Verify has a namespace and a pull policy; its image may be empty.

@@ -59,15 +59,26 @@ func (p *Problems) Error() string {
 	return b.String()
 }
 
+// Refuse is the error that says what is wrong with a document and with the files that it names; nil where nothing is.
+func Refuse(file string, list []Problem) error { return asError(file, list) }
+
 // asError sorts what was found; nothing found is no error.
 func asError(file string, list []Problem) error {
 	if len(list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(list, func(a, b Problem) int {
-		return cmp.Or(cmpFlag(a, b), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmpFlag(a, b), cmpFile(a, b), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return &Problems{File: file, List: slices.Compact(list)}
+}
+
+// cmpFile orders what files say; what flags wrote stays in the order of the flags.
+func cmpFile(a, b Problem) int {
+	if strings.HasPrefix(a.File, "--set ") {
+		return 0
+	}
+	return strings.Compare(a.File, b.File)
 }
 
 // cmpFlag puts what flags wrote behind what the file says.

@@ -83,7 +83,9 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 			return seen + " is there twice", "take one out"
 		}
 		name := fmt.Sprint(at(v, "name"))
-		return fmt.Sprintf("two clusters are called %q; the first is in line %d", name, j.firstNamed(name)), "names are unique in a mesh"
+		list := parent(path)
+		what := map[string]string{"spec.clusters": "clusters", "spec.access.rules": "rules", "spec.identity.jwt": "issuers"}[list]
+		return fmt.Sprintf("two %s are called %q; the first is in line %d", what, name, j.firstNamed(list, name)), "names are unique in a mesh"
 	case field.ErrorTypeTooLong:
 		message = fmt.Sprintf("%s has %d characters, and may have %s", seen, len(fmt.Sprint(v)), numbers.FindString(e.Detail))
 		if generic(path) == "spec.clusters[].name" {
@@ -94,6 +96,8 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 		return "is missing", ""
 	}
 	switch detail := e.Detail; {
+	case strings.Contains(detail, "should match") && patterns[generic(path)] != "":
+		return seen + " " + patterns[generic(path)], ""
 	case strings.Contains(detail, "should match"):
 		return seen + " is no duration: whole hours, minutes and seconds, such as 2160h or 1h30m", durationHint(fmt.Sprint(v))
 	case strings.Contains(detail, "should be at least") && v == "":
@@ -103,9 +107,18 @@ func (j *judge) words(path string, v any, e *field.Error) (message, hint string)
 	case strings.Contains(detail, " in body "):
 		_, detail, _ = strings.Cut(detail, " in body ")
 		return seen + " " + detail, ""
+	case seen == "it":
+		return detail, ""
 	default:
 		return seen + ": " + detail, ""
 	}
+}
+
+// patterns say in words what a field must look like; without an entry it is a duration.
+var patterns = map[string]string{
+	"spec.access.rules[].methods[]":                `is no HTTP method: capital letters, such as GET`,
+	"spec.access.rules[].paths[]":                  `is no path: it begins with "/", and may have one "*", at its end; or it begins with "*", and has no other`,
+	"spec.access.rules[].from[].serviceAccounts[]": `is no service account's name: lower-case letters, digits, "-" and "."`,
 }
 
 var numbers = regexp.MustCompile(`\d+`)
@@ -196,12 +209,12 @@ func enumOf(l *law, path string) []string {
 	return have
 }
 
-// firstNamed is the line of the first cluster of a name.
-func (j *judge) firstNamed(name string) int {
-	clusters, _ := at(j.root, "spec", "clusters").([]any)
-	for i, c := range clusters {
-		if at(c, "name") == name {
-			return j.value(item("spec.clusters", i) + ".name").line
+// firstNamed is the line of the first item of a name in a list.
+func (j *judge) firstNamed(list, name string) int {
+	items, _ := lookup(j.root, list).([]any)
+	for i, x := range items {
+		if at(x, "name") == name {
+			return j.value(item(list, i) + ".name").line
 		}
 	}
 	return 0

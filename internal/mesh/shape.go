@@ -113,7 +113,7 @@ func (j *judge) mapShape(m map[string]any, s *schema.Structural, path string) ma
 		sub, known := entry(s, k)
 		switch {
 		case !known:
-			j.refuse(j.key(p), p, "no such field", j.elsewhere(k, s))
+			j.refuse(j.key(p), p, "no such field", cmp.Or(noField[generic(p)], j.elsewhere(k, s)))
 			if near, ok := nearest(k, keysOf(s)); ok && m[near] == nil {
 				j.bad[child(path, near)] = true // it is there, under another name: it is not missing too
 			}
@@ -137,9 +137,13 @@ func (j *judge) mapShape(m map[string]any, s *schema.Structural, path string) ma
 	return out
 }
 
-// elsewhere is a hint for an unknown field: where the document has a field of that very name, else the nearest name.
+// elsewhere is a hint for an unknown field: where the document has a field of that very name, the one nearest to the
+// top where there are several, else the nearest name.
 func (j *judge) elsewhere(name string, s *schema.Structural) string {
-	if paths := j.law.paths(name); len(paths) == 1 {
+	paths := j.law.paths(name)
+	depth := func(path string) int { return strings.Count(path, ".") }
+	slices.SortStableFunc(paths, func(a, b string) int { return cmp.Compare(depth(a), depth(b)) })
+	if len(paths) == 1 || len(paths) > 1 && depth(paths[0]) == 1 && depth(paths[1]) > 1 {
 		return "did you mean " + paths[0] + "?"
 	}
 	return didYouMean(name, keysOf(s))
@@ -200,12 +204,15 @@ func empty(kind string) any {
 	return int64(0)
 }
 
+// durations is how the pattern of a duration begins.
+const durations = "^([0-9]{1,6}h)"
+
 // typeHint says how the value would have to be written.
 func (j *judge) typeHint(v any, s *schema.Structural, path string) string {
 	text := cmp.Or(j.text[path], fmt.Sprint(v))
 	switch v.(type) {
 	case int64, float64:
-		if s.ValueValidation != nil && s.ValueValidation.Pattern != "" {
+		if s.ValueValidation != nil && strings.HasPrefix(s.ValueValidation.Pattern, durations) {
 			return fmt.Sprintf("a duration has units: %sh, %sm or %ss", text, text, text)
 		}
 		if s.Type == "string" {
