@@ -293,4 +293,4 @@ func policyMissing(w *World) []Finding {
 }
 
 // anyConfig tells whether any configuration of the mesh was read of a cluster: if none was, it may live elsewhere.
-func (w *World) anyConfig(m *member) bool { return slices.ContainsFunc(m.Objects, isConfig) }
+func (w *World) anyConfig(m *member) bool { return slices.ContainsFunc(m.Objects, IsConfig) }

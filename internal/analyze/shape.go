@@ -29,8 +29,8 @@ func noYAML(w *World) []Finding { return w.faults(func(f *File) []fault { return
 
 func keyTwice(w *World) []Finding { return w.faults(func(f *File) []fault { return f.twice }) }
 
-// isConfig tells whether an object is configuration of the mesh: of Istio's groups or the Gateway API's.
-func isConfig(o *Object) bool {
+// IsConfig tells whether an object is configuration of the mesh: of Istio's groups or the Gateway API's.
+func IsConfig(o *Object) bool {
 	return o.Group == gatewayAPI || slices.Contains(istioGroups(), o.Group)
 }
 
@@ -39,7 +39,7 @@ func (w *World) configs(do func(m *member, o *Object)) {
 	done := map[*Object]bool{}
 	for _, m := range w.members {
 		for _, o := range m.Objects {
-			if !done[o] && isConfig(o) {
+			if !done[o] && IsConfig(o) {
 				done[o] = true
 				do(m, o)
 			}
@@ -174,6 +174,7 @@ func oldVersion(w *World) []Finding {
 // config/crd/standard and experimental).
 var gatewayVersions = map[string][]string{
 	"GatewayClass": {"v1", "v1beta1"}, "Gateway": {"v1", "v1beta1"}, "HTTPRoute": {"v1", "v1beta1"}, "GRPCRoute": {"v1"},
+	"TCPRoute": {"v1", "v1alpha2"}, "UDPRoute": {"v1", "v1alpha2"}, "ListenerSet": {"v1"},
 	"BackendTLSPolicy": {"v1", "v1alpha3"}, "TLSRoute": {"v1", "v1alpha3", "v1alpha2"}, "ReferenceGrant": {"v1", "v1beta1"},
 }
 

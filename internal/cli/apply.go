@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/analyze"
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/plan"
@@ -83,9 +84,21 @@ While something is written, a Lease in each of the clusters keeps a second run a
 // prospect makes a plan while saying that clusters are being read.
 func (e *env) prospect(ctx context.Context, make func(context.Context) (engine.Prospect, error)) (engine.Prospect, error) {
 	wait := screen.NewProgress(e.Streams)
-	defer wait.Close()
 	wait.Set("facts", "reading clusters")
-	return make(ctx)
+	p, err := make(ctx)
+	wait.Close()
+	e.warn(p.Findings)
+	return p, err
+}
+
+// warn tells of what is worth knowing of files and stops nothing; programs read standard output, so not there.
+func (e *env) warn(findings []analyze.Finding) {
+	page := screen.NewPage(e.Err, e.Colour(e.Err))
+	for _, f := range findings {
+		if f.Severity == analyze.Warning {
+			fmt.Fprintf(page, "%s %s:%d:%d  %s  %s\n  %s\n", page.Mark(screen.Hmm), f.File, f.Line, f.Col, f.ID, f.Seen, f.Do)
+		}
+	}
 }
 
 // mayApply refuses before the first write: a cluster that does not answer, or a preflight check that finds an error.

@@ -60,6 +60,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"more", newRender},
 		{"more", newImages},
 		{"more", newFacts},
+		{"more", newAccess},
 		{"more", newAnalyze},
 		{"more", newImage},
 		{"more", newVersion},

@@ -101,12 +101,12 @@ func countRows(page *screen.Page, p verify.Proof) [][]string {
 }
 
 func tallies(page *screen.Page, p verify.Proof) {
-	delivered, encrypted, strangers, plain := p.Tallies()
+	delivered, encrypted, strangers, plain, unallowed := p.Tallies()
 	var words []string
 	for _, x := range []struct {
 		name string
 		n    verify.Tally
-	}{{"delivered", delivered}, {"encrypted", encrypted}, {"strangers refused", strangers}, {"plaintext refused", plain}} {
+	}{{"delivered", delivered}, {"encrypted", encrypted}, {"strangers refused", strangers}, {"plaintext refused", plain}, {"not allowed refused", unallowed}} {
 		if x.n.Asked == 0 {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"isthmus.dev/isthmus/internal/analyze"
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/charts"
 	"isthmus.dev/isthmus/internal/cluster"
@@ -19,6 +20,7 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/policy"
+	"isthmus.dev/isthmus/internal/resources"
 	"isthmus.dev/isthmus/internal/seal"
 	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/trust"
@@ -62,10 +64,38 @@ func (e Engine) Without(names ...string) (Engine, error) {
 type Prospect struct {
 	Plan  plan.Plan
 	Facts facts.Snapshot
+	// Findings are what is worth knowing of the files that the document names, and stops nothing.
+	Findings []analyze.Finding
 }
 
 // Want computes what should exist in every cluster.
 func (e Engine) Want() (object.Objects, error) {
+	want, _, err := e.want()
+	return want, err
+}
+
+// want reads the files that the document names, and adds their objects to those that the document itself means.
+func (e Engine) want() (object.Objects, []analyze.Finding, error) {
+	sources, err := resources.Read(e.Mesh)
+	if err != nil {
+		return nil, nil, err
+	}
+	want, err := e.made()
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, findings, err := resources.Objects(e.Mesh, sources, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, list := range objects {
+		want.Add(name, list...)
+	}
+	return want, findings, nil
+}
+
+// made are the objects that the document means by itself.
+func (e Engine) made() (object.Objects, error) {
 	want := object.Objects{}
 	for _, part := range []struct {
 		name    string
@@ -74,7 +104,7 @@ func (e Engine) Want() (object.Objects, error) {
 		{"istio", istio.Objects},
 		{"trust", func(m mesh.Mesh) (object.Objects, error) { return trust.Objects(m), nil }},
 		{"discovery", discovery.Objects},
-		{"policy", policy.Objects},
+		{"policy", func(m mesh.Mesh) (object.Objects, error) { return policy.Objects(m, want) }},
 	} {
 		objects, err := part.objects(e.Mesh)
 		if err != nil {
@@ -96,11 +126,13 @@ func (e Engine) Facts(ctx context.Context, want object.Objects) facts.Snapshot {
 
 // Plan decides what would change. It writes nothing.
 func (e Engine) Plan(ctx context.Context) (Prospect, error) {
-	want, err := e.Want()
+	want, findings, err := e.want()
 	if err != nil {
 		return Prospect{}, err
 	}
-	return e.plan(ctx, want)
+	p, err := e.plan(ctx, want)
+	p.Findings = findings
+	return p, err
 }
 
 // PlanRemoval decides how everything that Isthmus made goes away again. It writes nothing.

@@ -11,6 +11,7 @@ import (
 	authv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
@@ -49,8 +50,17 @@ func Rights(m mesh.Mesh, want object.Objects, cluster string) []Right {
 // resourceOf guesses a kind's resource, as kubectl does for kinds that the API server does not have yet: an access
 // review asks about names, not about what exists.
 func resourceOf(ref object.Ref) Right {
-	plural, _ := meta.UnsafeGuessKindToResource(gvkOf(ref, "v1"))
-	return Right{Group: ref.Group, Resource: plural.Resource, Namespace: ref.Namespace}
+	return Right{Group: ref.Group, Resource: Plural(ref.Kind), Namespace: ref.Namespace}
+}
+
+// Plural is the name of a kind's resource, as kubectl guesses it; but a "y" after a vowel takes an "s", as in gateways.
+func Plural(kind string) string {
+	lower := strings.ToLower(kind)
+	if n := len(lower); n > 1 && lower[n-1] == 'y' && strings.ContainsRune("aeiou", rune(lower[n-2])) {
+		return lower + "s"
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Kind: kind})
+	return plural.Resource
 }
 
 func compareRights(a, b Right) int {

@@ -39,6 +39,7 @@ const (
 	PartControlPlane Part = "control plane"
 	PartDiscovery    Part = "discovery"
 	PartPolicy       Part = "policy"
+	PartResources    Part = "resources" // the files of spec.resources
 	PartGateway      Part = "east-west gateway"
 	PartProbes       Part = "probes" // what verify brings and takes away again
 )
@@ -98,6 +99,11 @@ type Object struct {
 	// Body may be that of the same object in other clusters too: whoever changes it changes a copy.
 	Body   *unstructured.Unstructured
 	Sealed *Sealed // nil for all but secrets
+	// Source is where a person wrote it, "istio/routes.yaml:12"; "" for what Isthmus makes.
+	Source string
+	// IfNamespace makes it only where its namespace exists already: where there is none there is nothing that it would
+	// be about. Without it a namespace that is missing is in the way.
+	IfNamespace bool
 }
 
 // Ref names the object.

@@ -181,7 +181,19 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 		if wanted[ref] {
 			return nil, fmt.Errorf("cluster %s: %s is wanted twice", d.cluster, ref)
 		}
+		homeless := d.homeless(o, want)
+		if homeless && o.IfNamespace {
+			continue
+		}
 		wanted[ref] = true
+		if homeless {
+			d.withoutNamespace(o)
+			continue
+		}
+		if d.unserved(o, want) {
+			d.withoutKind(o)
+			continue
+		}
 		c, err := d.change(o)
 		if err != nil {
 			return nil, err

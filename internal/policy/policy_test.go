@@ -10,7 +10,7 @@ import (
 
 func TestObjects(t *testing.T) {
 	m := mesh.Mesh{Name: "shop", MTLS: "STRICT", Clusters: []mesh.Cluster{{Name: "east"}, {Name: "west"}}}
-	got, err := Objects(m)
+	got, err := Objects(m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,8 @@ const (
 	NoCertificate RefusalKind = "no certificate"
 	Forged        RefusalKind = "forged certificate"
 	PlainText     RefusalKind = "plain text"
+	// NotAllowed is a caller of the mesh whom the called one's policy does not let in.
+	NotAllowed RefusalKind = "not allowed"
 )
 
 // A Refusal is a call by a stranger, which must be turned away, and how it ended.
@@ -138,20 +140,23 @@ type Failure struct {
 // A Tally counts what was proved of what was asked.
 type Tally struct{ Proved, Asked int }
 
-// Tallies are the four promises: delivered, encrypted, strangers refused, plain text refused.
-func (p Proof) Tallies() (delivered, encrypted, strangers, plain Tally) {
+// Tallies are the promises: delivered, encrypted, strangers refused, plain text refused, and who is not let in refused.
+func (p Proof) Tallies() (delivered, encrypted, strangers, plain, unallowed Tally) {
 	for _, c := range p.Cells {
 		delivered.add(c.Delivered())
 		encrypted.add(c.Encrypted())
 	}
 	for _, r := range p.Refusals {
-		if r.Kind == PlainText {
+		switch r.Kind {
+		case PlainText:
 			plain.add(r.OK)
-		} else {
+		case NotAllowed:
+			unallowed.add(r.OK)
+		default:
 			strangers.add(r.OK)
 		}
 	}
-	return delivered, encrypted, strangers, plain
+	return delivered, encrypted, strangers, plain, unallowed
 }
 
 func (t *Tally) add(proved bool) {
@@ -175,7 +180,7 @@ func (p *Proof) complete() {
 	}
 	for _, r := range p.Refusals {
 		if !r.OK {
-			p.fail(r.From+" → "+r.To, fmt.Sprintf("%s%s at %s (%s)", stranger, r.From, r.To, r.Kind), r.Reasons, r.Wrong)
+			p.fail(r.From+" → "+r.To, fmt.Sprintf("%s%s at %s (%s)", r.Kind.caller(), r.From, r.To, r.Kind), r.Reasons, r.Wrong)
 		}
 	}
 }
@@ -202,7 +207,9 @@ func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) *Fail
 // Title is what failed in a few words: the calls, or if there are none the strangers; all of a short list, the
 // first of a long one.
 func (f Failure) Title() string {
-	subjects := slices.DeleteFunc(slices.Clone(f.Subjects), func(s string) bool { return strings.HasPrefix(s, stranger) })
+	subjects := slices.DeleteFunc(slices.Clone(f.Subjects), func(s string) bool {
+		return strings.HasPrefix(s, stranger) || strings.HasPrefix(s, intruder)
+	})
 	if len(subjects) == 0 {
 		subjects = f.Subjects
 	}
@@ -213,5 +220,16 @@ func (f Failure) Title() string {
 	return fmt.Sprintf("%s and %d more", strings.Join(subjects[:most], ", "), len(subjects)-most)
 }
 
-// stranger begins a subject that is a call to be refused.
-const stranger = "stranger from "
+// What begins a subject that is a call to be refused.
+const (
+	stranger = "stranger from "
+	intruder = "uninvited from "
+)
+
+// caller begins the subject of a call that must be refused.
+func (k RefusalKind) caller() string {
+	if k == NotAllowed {
+		return intruder
+	}
+	return stranger
+}

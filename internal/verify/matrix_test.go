@@ -34,6 +34,7 @@ func redProof() Proof {
 		Refusals: []Refusal{
 			{From: "east", To: "west", Kind: NoCertificate, Wrong: "connection refused", Verdict: probe.NotReached, Reasons: down},
 			{From: "west", To: "west", Kind: PlainText, OK: true, Verdict: probe.TurnedAway},
+			{From: "east", To: "east", Kind: NotAllowed, OK: true},
 		},
 	}
 	p.complete()
@@ -76,9 +77,9 @@ func TestTwoSidesOfOneBrokenLinkAreOneFailure(t *testing.T) {
 }
 
 func TestTalliesCountWhatWasAsked(t *testing.T) {
-	d, e, s, p := redProof().Tallies()
-	got := []Tally{d, e, s, p}
-	if diff := cmp.Diff([]Tally{{3, 4}, {3, 4}, {0, 1}, {1, 1}}, got); diff != "" {
+	d, e, s, p, u := redProof().Tallies()
+	got := []Tally{d, e, s, p, u}
+	if diff := cmp.Diff([]Tally{{3, 4}, {3, 4}, {0, 1}, {1, 1}, {1, 1}}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -89,7 +90,7 @@ func TestJUnitHasACaseForEverythingThatWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.TrimPrefix(`
-<testsuite name="isthmus verify shop" tests="9" failures="2" skipped="0" time="9.400" timestamp="2026-11-24T12:00:00">
+<testsuite name="isthmus verify shop" tests="10" failures="2" skipped="0" time="9.400" timestamp="2026-11-24T12:00:00">
   <testcase classname="calls" name="east → east http">
     <system-out>11.2 ms</system-out>
   </testcase>

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func pathOf(from, to mesh.Cluster) Path {
 }
 
 // errands lists everything to prove, in document order: for every ordered pair of clusters, each with itself too,
-// calls over every protocol; strangers without a certificate and with a forged one at every door between clusters;
+// calls over every protocol, and one by somebody who is not let in; strangers without a certificate and with a forged one at every door between clusters;
 // and plain text to every server that a stranger can reach directly. doors gives the address at which a stranger
 // in one cluster knocks for the server of another.
 func errands(m mesh.Mesh, door func(from, to mesh.Cluster) string) []errand {
@@ -58,6 +59,7 @@ func errands(m mesh.Mesh, door func(from, to mesh.Cluster) string) []errand {
 		for _, to := range m.Clusters {
 			list = append(list, deliveries(from, to)...)
 			list = append(list, intrusions(m, from, to, door(from, to))...)
+			list = append(list, uninvited(from, to))
 		}
 	}
 	return list
@@ -97,6 +99,14 @@ func intrusions(m mesh.Mesh, from, to mesh.Cluster, door string) []errand {
 		add(PlainText, probe.HTTP, "")
 	}
 	return list
+}
+
+// uninvited is a call over mutual TLS, by an identity of the mesh that the policy of verify's own servers does not let
+// in: that of the servers themselves.
+func uninvited(from, to mesh.Cluster) errand {
+	e := errand{from: from, to: to, role: Server, kind: NotAllowed, door: ServiceName(to.Name)}
+	e.call = probe.Call{ID: e.id(), To: fmt.Sprintf("%s://%s:%d", probe.HTTP, e.door, servicePorts[0].port)}
+	return e
 }
 
 // id is unique among the errands of one pod.
@@ -152,7 +162,11 @@ func plans(calls []probe.Call) ([]string, error) {
 func (a *attempt) judge(m mesh.Mesh, r probe.Result) {
 	a.result = r
 	a.tries++
-	if a.kind != "" {
+	switch {
+	case a.kind == NotAllowed:
+		a.passed = r.Class == probe.Status && r.Code == http.StatusForbidden && r.Flag == "RBAC"
+		return
+	case a.kind != "":
 		a.passed = r.Verdict() == probe.TurnedAway
 		return
 	}

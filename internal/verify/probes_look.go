@@ -22,7 +22,7 @@ func (r *proving) consider(ctx context.Context, pending []*attempt) error {
 			a.givenUp = true
 		}
 		a.lastCode = code
-		if a.kind != "" { // a gateway may have got its address, a server's pod another one
+		if a.kind != "" && a.kind != NotAllowed { // a gateway may have got its address, a server's pod another one
 			a.door = r.door(a.from, a.to)
 			a.call.To = protocolOf(a.call.To) + "://" + a.door
 		}

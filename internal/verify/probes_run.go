@@ -273,7 +273,7 @@ func (r *proving) round(ctx context.Context) {
 	r.looked = false
 	r.each(present, func(c mesh.Cluster, s *SiteEvidence) {
 		var wg sync.WaitGroup
-		for _, role := range []Role{Client, Stranger} {
+		for _, role := range Roles {
 			mine := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool {
 				return a.from.Name != c.Name || a.role != role
 			})

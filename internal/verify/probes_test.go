@@ -400,7 +400,7 @@ func TestErrandsFollowNetworks(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			var got []string
 			for _, e := range errands(c.mesh, func(from, to mesh.Cluster) string { return doorOf(healthy(c.mesh), c.mesh, from, to) }) {
-				if e.kind != "" {
+				if e.kind != "" && e.kind != NotAllowed {
 					got = append(got, fmt.Sprintf("%s %s %s %s", e.from.Name, e.to.Name, e.kind, e.call.To))
 				}
 			}
@@ -408,6 +408,40 @@ func TestErrandsFollowNetworks(t *testing.T) {
 				t.Errorf("%s: -want +got\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+// TestWhoIsNotLetInIsAskedAboutEverywhere: once for every ordered pair and every cluster with itself, by another
+// identity than the one that calls are delivered for.
+func TestWhoIsNotLetInIsAskedAboutEverywhere(t *testing.T) {
+	m := twoClusters()
+	var got []string
+	for _, e := range errands(m, func(mesh.Cluster, mesh.Cluster) string { return "" }) {
+		if e.kind == NotAllowed {
+			got = append(got, fmt.Sprintf("%s %s %s %s", e.from.Name, e.to.Name, e.role, e.call.To))
+		}
+	}
+	want := []string{
+		"east east server http://to-east:80", "east west server http://to-west:80",
+		"west east server http://to-east:80", "west west server http://to-west:80",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	for _, c := range []struct {
+		reason string
+		result probe.Result
+		passed bool
+	}{
+		{"refused by the policy", probe.Result{Class: probe.Status, Code: 403, Flag: "RBAC"}, true},
+		{"refused by somebody else", probe.Result{Class: probe.Status, Code: 403}, false},
+		{"served", probe.Result{OK: true}, false},
+		{"not reached: nothing is proved", probe.Result{Class: probe.Status, Code: 503, Flag: "UH"}, false},
+	} {
+		a := attempt{errand: uninvited(m.Clusters[0], m.Clusters[1])}
+		if a.judge(m, c.result); a.passed != c.passed {
+			t.Errorf("%s: passed %t", c.reason, a.passed)
+		}
 	}
 }
 

@@ -36,8 +36,8 @@ type rule struct {
 // rules in the order in which links are to be mended: what comes first makes what comes later meaningless.
 var rules = []rule{
 	{"cluster-away", "API server away", clusterAway},
-	{"not-placed", "workloads not placed", notPlaced},
 	{"control-plane-not-ready", "control plane not ready", controlPlaneNotReady},
+	{"not-placed", "workloads not placed", notPlaced},
 	{"pod-not-ready", "pod not ready", podNotReady},
 	{"no-sidecar", "no sidecar", noSidecar},
 	{"not-asked", "client cannot be asked", notAsked},
@@ -59,6 +59,7 @@ var rules = []rule{
 	{"wrong-cluster", "", wrongCluster},
 	{"not-encrypted", "", notEncrypted},
 	{"stranger-served", "", strangerServed},
+	{"uninvited-served", "", uninvitedServed},
 }
 
 // briefly says in a few words why no call could be made.
@@ -113,6 +114,8 @@ func (c Case) any(fits func(CallProof) bool) (CallProof, bool) {
 func (c Case) asSeen() Reason {
 	r := Reason{Code: "unknown", Next: "isthmus status"}
 	switch {
+	case c.Kind == NotAllowed && c.Knock != nil:
+		r.Text = fmt.Sprintf("whether %s refuses callers that no policy lets in is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Knock))
 	case c.Kind != "" && c.Knock != nil:
 		r.Text = fmt.Sprintf("whether %s refuses strangers (%s) is not proved: %s", c.To.Name, c.Kind, Describe(*c.Knock))
 	case c.Kind != "":

@@ -18,7 +18,11 @@ type end struct {
 // ends of the call, the caller's first.
 func (c Case) ends() []end {
 	caller := Client
-	if c.Kind != "" {
+	switch c.Kind {
+	case "":
+	case NotAllowed:
+		caller = Server
+	default:
 		caller = Stranger
 	}
 	return []end{{c.From, c.from(), caller}, {c.To, c.to(), Server}}

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/probe"
@@ -91,6 +92,18 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 	return Reason{Text: text, Next: next, Proven: true}, true
 }
 
+// uninvitedServed: the policy that verify brought lets in the client alone, and yet somebody else was served.
+func uninvitedServed(c Case) (Reason, bool) {
+	if c.Kind != NotAllowed || c.Knock == nil || !c.Knock.OK {
+		return Reason{}, false
+	}
+	return Reason{
+		Text: fmt.Sprintf("%s serves %s from %s, whom no policy lets in: AuthorizationPolicy %s/%s lets in %s alone", c.To.Name,
+			Identity(c.Mesh, Server), c.From.Name, c.Mesh.Verify.Namespace, Server, Identity(c.Mesh, Client)),
+		Next: kubectl(c.To, "get authorizationpolicies -A"),
+	}, true
+}
+
 // forbidden: the other end's proxy refuses the identity, not the certificate.
 func forbidden(c Case) (Reason, bool) {
 	if _, refused := c.any(func(p CallProof) bool { return p.Result.Flag == "RBAC" }); !refused {
@@ -102,6 +115,9 @@ func forbidden(c Case) (Reason, bool) {
 		if len(p) > 1 {
 			who = fmt.Sprintf("one of %d AuthorizationPolicies (%s and others)", len(p), p[0])
 		}
+	}
+	if strings.Contains(who, istioNamespace+"/isthmus-default") {
+		who += " (the document's spec.access.default: deny)"
 	}
 	return Reason{
 		Text: fmt.Sprintf("%s in %s refuses %s (RBAC: access denied)", who, c.To.Name, Identity(c.Mesh, Client)),
@@ -140,7 +156,7 @@ func notEncrypted(c Case) (Reason, bool) {
 }
 
 func strangerServed(c Case) (Reason, bool) {
-	if c.Kind == "" || c.Knock == nil || c.Knock.Verdict() != probe.Accepted {
+	if c.Kind == "" || c.Kind == NotAllowed || c.Knock == nil || c.Knock.Verdict() != probe.Accepted {
 		return Reason{}, false
 	}
 	return Reason{

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -85,8 +86,8 @@ func Identity(m mesh.Mesh, r Role) string {
 	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", m.Trust.Domain, m.Verify.Namespace, r)
 }
 
-// Workloads are what verify brings to every cluster: a server, a client, a stranger and a Service for each
-// cluster's server. The result is in the order in which things can be made.
+// Workloads are what verify brings to every cluster: a server, a client, a stranger, a Service for each
+// cluster's server and the policy that says who may call it. The result is in the order in which things can be made.
 func Workloads(m mesh.Mesh) object.Objects {
 	objects := object.Objects{}
 	for _, c := range m.Clusters {
@@ -108,11 +109,30 @@ func Workloads(m mesh.Mesh) object.Objects {
 		for _, to := range m.Clusters {
 			add(service(m, to), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
 		}
+		objects.Add(c.Name, invitation(m))
 		for _, r := range Roles {
 			add(deployment(m, c, r), apps.WithKind("Deployment"), fmt.Sprintf("verify's %s", r))
 		}
 	}
 	return objects
+}
+
+// invitation lets verify's client call its servers, and nobody else. So a proof works where the mesh lets nobody in
+// by default, and shows both: that who is let in gets in, and that who is not does not.
+func invitation(m mesh.Mesh) object.Object {
+	return object.Object{
+		Part: object.PartProbes, Reason: "lets verify's client in, and nobody else",
+		Body: &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+			"metadata": map[string]any{"name": string(Server), "namespace": m.Verify.Namespace},
+			"spec": map[string]any{
+				"selector": map[string]any{"matchLabels": map[string]any{"app": string(Server)}},
+				"rules": []any{map[string]any{"from": []any{map[string]any{"source": map[string]any{
+					"principals": []any{strings.TrimPrefix(Identity(m, Client), "spiffe://")},
+				}}}}},
+			},
+		}},
+	}
 }
 
 func namespace(m mesh.Mesh, c mesh.Cluster) *corev1.Namespace {

@@ -43,6 +43,7 @@ func TestWorkloadsOfACluster(t *testing.T) {
 		"Namespace isthmus-verify",
 		"ServiceAccount isthmus-verify/server", "ServiceAccount isthmus-verify/client", "ServiceAccount isthmus-verify/stranger",
 		"Service isthmus-verify/to-east", "Service isthmus-verify/to-west",
+		"AuthorizationPolicy isthmus-verify/server",
 		"Deployment isthmus-verify/server", "Deployment isthmus-verify/client", "Deployment isthmus-verify/stranger",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
