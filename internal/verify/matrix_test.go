@@ -119,6 +119,7 @@ func TestJUnitHasACaseForEverythingThatWasAsked(t *testing.T) {
   <testcase classname="refusals" name="west → west plain text">
     <system-out>refused</system-out>
   </testcase>
+  <testcase classname="refusals" name="east → east not allowed"></testcase>
 </testsuite>`, "\n")
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

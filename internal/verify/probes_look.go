@@ -60,8 +60,14 @@ func (r *proving) caseOf(from, to mesh.Cluster, kind RefusalKind) Case {
 		if a.from.Name != from.Name || a.to.Name != to.Name {
 			continue
 		}
+		if a.kind == NotAllowed && kind == NotAllowed && a.tries > 0 {
+			result := a.result
+			c.Uninvited = &result
+			continue
+		}
 		// What a stranger met at the door tells of the network, whatever failed.
-		if a.kind != "" && a.tries > 0 && (a.kind == kind || kind == "" && a.kind == NoCertificate) {
+		inside := kind == "" || kind == NotAllowed // a proxy of the mesh called
+		if a.kind != "" && a.kind != NotAllowed && a.tries > 0 && (a.kind == kind || inside && a.kind == NoCertificate) {
 			result := a.result
 			c.Knock, c.Door = &result, a.door
 		}

@@ -51,6 +51,10 @@ func good(m mesh.Mesh, c probe.Call) probe.Result {
 		r.Class, r.Shown = probe.TLSAlert, &probe.Shown{AskedForCertificate: true, Root: "aaaaaaaaaaaa"}
 		return r
 	}
+	if strings.HasSuffix(c.ID, string(NotAllowed)) {
+		r.Class, r.Code, r.Body, r.Flag = probe.Status, 403, "RBAC: access denied", "RBAC"
+		return r
+	}
 	if strings.Contains(c.To, "100.64.0.7") {
 		r.Class = probe.Reset
 		return r
@@ -169,8 +173,8 @@ func TestAMeshThatWorksIsProvedInOneRound(t *testing.T) {
 	if !p.Passed || len(p.Failures) > 0 {
 		t.Errorf("not passed: %+v", p.Failures)
 	}
-	d, e, s, pl := p.Tallies()
-	if got, want := []Tally{d, e, s, pl}, []Tally{{4, 4}, {4, 4}, {4, 4}, {2, 2}}; !cmp.Equal(got, want) {
+	d, e, s, pl, u := p.Tallies()
+	if got, want := []Tally{d, e, s, pl, u}, []Tally{{4, 4}, {4, 4}, {4, 4}, {2, 2}, {4, 4}}; !cmp.Equal(got, want) {
 		t.Errorf("tallies %v, want %v", got, want)
 	}
 	for call, n := range f.seen {
@@ -178,8 +182,8 @@ func TestAMeshThatWorksIsProvedInOneRound(t *testing.T) {
 			t.Errorf("%s was called %d times", call, n)
 		}
 	}
-	if len(f.seen) != 18 || f.looks != 0 {
-		t.Errorf("%d calls, %d looks; want 18 and none", len(f.seen), f.looks)
+	if len(f.seen) != 22 || f.looks != 0 {
+		t.Errorf("%d calls, %d looks; want 22 and none", len(f.seen), f.looks)
 	}
 	if want := []string{"east", "west"}; !cmp.Equal(f.removed, want) {
 		t.Errorf("removed from %v, want %v", f.removed, want)

@@ -21,8 +21,10 @@ type Case struct {
 	// Knock is how a stranger's call at To's door ended; nil if there was none.
 	Knock *probe.Result
 	// Door is the address at which it knocked.
-	Door     string
-	Evidence Evidence
+	Door string
+	// Uninvited is how the call ended that a policy should have refused; nil for other kinds.
+	Uninvited *probe.Result
+	Evidence  Evidence
 }
 
 // A rule recognises one broken link. It says nothing (false) about what it cannot see.
@@ -114,8 +116,8 @@ func (c Case) any(fits func(CallProof) bool) (CallProof, bool) {
 func (c Case) asSeen() Reason {
 	r := Reason{Code: "unknown", Next: "isthmus status"}
 	switch {
-	case c.Kind == NotAllowed && c.Knock != nil:
-		r.Text = fmt.Sprintf("whether %s refuses callers that no policy lets in is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Knock))
+	case c.Uninvited != nil:
+		r.Text = fmt.Sprintf("whether %s refuses callers that no policy lets in is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Uninvited))
 	case c.Kind != "" && c.Knock != nil:
 		r.Text = fmt.Sprintf("whether %s refuses strangers (%s) is not proved: %s", c.To.Name, c.Kind, Describe(*c.Knock))
 	case c.Kind != "":

@@ -64,7 +64,9 @@ func gatewayNoAddress(c Case) (Reason, bool) {
 }
 
 // crossing tells whether the caller's control plane must know the target's API server for this call.
-func (c Case) crossing() bool { return c.From.Name != c.To.Name && c.Kind == "" }
+func (c Case) crossing() bool {
+	return c.From.Name != c.To.Name && (c.Kind == "" || c.Kind == NotAllowed)
+}
 
 func remoteSecretMissing(c Case) (Reason, bool) {
 	known := c.Evidence.may(c.From.Name, "secrets")
@@ -171,7 +173,7 @@ func podsUnreachable(c Case) (Reason, bool) {
 
 func noEndpoint(c Case) (Reason, bool) {
 	known := c.from().Endpoints
-	if known == nil || c.Kind != "" {
+	if known == nil || c.Kind != "" && c.Kind != NotAllowed {
 		return Reason{}, false
 	}
 	endpoints := known[c.To.Name]

@@ -94,7 +94,7 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 
 // uninvitedServed: the policy that verify brought lets in the client alone, and yet somebody else was served.
 func uninvitedServed(c Case) (Reason, bool) {
-	if c.Kind != NotAllowed || c.Knock == nil || !c.Knock.OK {
+	if c.Uninvited == nil || !c.Uninvited.OK {
 		return Reason{}, false
 	}
 	return Reason{

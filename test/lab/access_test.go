@@ -42,6 +42,7 @@ func TestAccess(t *testing.T) {
 		{"a file that is named no more is pruned, and an error in one stops plan", a.pruned},
 		{"a dry run refuses nobody and shows who would be", a.dryRun},
 		{"enforced: default deny and one rule", a.enforced},
+		{"tokens: issuer, audience, claim, time, signature, and a key that is rotated", a.tokens},
 		{"verify passes where nobody is let in by default", func(t *testing.T) { proved(t, a.text(t), 2) }},
 		{"uninstall leaves what was there before", func(t *testing.T) {
 			must(t, a.text(t), "uninstall", "-f", "-", "--yes")
@@ -100,6 +101,8 @@ func originalDocument(t testing.TB) map[string]any {
 		t.Fatalf("the example names %d resources, want its two files", len(list))
 	}
 	spec["resources"] = list
+	// How often istiod reads an issuer's keys; 20 minutes by default.
+	spec["istio"].(map[string]any)["values"].(map[string]any)["pilot"].(map[string]any)["env"].(map[string]any)["PILOT_JWT_PUB_KEY_REFRESH_INTERVAL"] = "5s"
 	return preset
 }
 

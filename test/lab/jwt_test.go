@@ -1,0 +1,116 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// issuer starts test/issuer, an OpenID provider, on this machine's address on the lab's wire: istiod reads its keys from
+// there, in every cluster. It returns its base URL.
+func issuer(t *testing.T, program string, port int, as string) string {
+	t.Helper()
+	listen := fmt.Sprintf("%s:%d", world.lab.Host(), port)
+	args := []string{"--listen", listen}
+	if as != "" {
+		args = append(args, "--issuer", as)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(); _ = cmd.Wait() })
+	base := "http://" + listen
+	eventually(t, 20*time.Second, "the issuer answers", func() (bool, string) {
+		res, err := http.Get(base + "/.well-known/openid-configuration")
+		if err != nil {
+			return false, err.Error()
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK, res.Status
+	})
+	return base
+}
+
+// token asks an issuer's token endpoint for one, as any client would.
+func token(t *testing.T, base, client string) string {
+	t.Helper()
+	res, err := http.PostForm(base+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "client_secret": {"none"}, "scope": {"openid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || strings.Count(answer.Token, ".") != 2 {
+		t.Fatalf("token for %s: %s, %v, %d characters", client, res.Status, err, len(answer.Token))
+	}
+	return answer.Token
+}
+
+// tokens lets in from outside only who brings a token of an issuer, with a claim.
+func (a access) tokens(t *testing.T) {
+	program := filepath.Join(world.bin, "issuer")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	build.Dir = "../issuer"
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build issuer: %v: %s", err, out)
+	}
+	login := issuer(t, program, 9096, "")
+	stranger := issuer(t, program, 9097, "")
+	forger := issuer(t, program, 9098, login) // says that it is login, and has keys of its own
+
+	a.spec()["identity"] = map[string]any{"jwt": []any{map[string]any{
+		"name": "login", "issuer": login, "jwksUri": login + "/keys", "audiences": []any{"pay"},
+	}}}
+	asked := rules("enforce")
+	asked["rules"].([]any)[1].(map[string]any)["token"] = map[string]any{"issuer": "login", "claims": map[string]any{"groups": []any{"admin"}}}
+	a.spec()["access"] = asked
+	must(t, a.text(t), "apply", "-f", "-")
+
+	address := ingress(t, "east")
+	brings := func(what, token string, want int) {
+		eventually(t, time.Minute, fmt.Sprintf("%s: %d", what, want), func() (bool, string) {
+			code, _, body := enter(t, address, "example.com", "/cluster-a-service", token)
+			return code == want, fmt.Sprint(code, " ", body)
+		})
+	}
+	right := token(t, login, "pay.admin.10m")
+	brings("no token, and the rule asks for one", "", http.StatusForbidden)
+	brings("the right token", right, http.StatusOK)
+	for _, c := range []struct {
+		reason, token string
+		want          int
+	}{
+		{"another group than the rule's", token(t, login, "pay.user.10m"), http.StatusForbidden},
+		{"for another audience", token(t, login, "shop.admin.10m"), http.StatusUnauthorized},
+		{"it has ended", token(t, login, "pay.admin.-10m"), http.StatusUnauthorized},
+		{"of an issuer that nobody named", token(t, stranger, "pay.admin.10m"), http.StatusUnauthorized},
+		{"signed by somebody else in the issuer's name", token(t, forger, "pay.admin.10m"), http.StatusUnauthorized},
+		{"cut short", right[:len(right)-8], http.StatusUnauthorized},
+		{"the right one still", right, http.StatusOK},
+	} {
+		brings(c.reason, c.token, c.want)
+	}
+	// The issuer makes a new key. istiod reads keys every few seconds here; until then the new token is refused.
+	res, err := http.Post(login+"/rotate", "", nil)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("rotate: %v", err)
+	}
+	res.Body.Close()
+	brings("a token of the new key", token(t, login, "pay.admin.10m"), http.StatusOK)
+	brings("one of the old key, which is published still", right, http.StatusOK)
+}
