@@ -36,6 +36,7 @@ func newVerify(e *env) *cobra.Command {
   encrypted    with mutual TLS, and both ends are who they should be, by what the server's own proxy saw
   refused      a caller without a certificate of the mesh, or with a forged one, at the door of every cluster
   refused      plain text
+  refused      a caller of the mesh whom the server's AuthorizationPolicy does not let in
 Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
 
 The workloads run this very program: put it where the clusters can get it with isthmus image, and name it in the

@@ -184,3 +184,33 @@ func TestWarningsStopNothing(t *testing.T) {
 		t.Errorf("findings %v, want ANA007 in a.yaml:1", findings)
 	}
 }
+
+// TestTheOriginalDocument: examples/original names its two files, and there is nothing to say about them.
+func TestTheOriginalDocument(t *testing.T) {
+	m, err := mesh.LoadFile("../../examples/original/mesh.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := resources.Read(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, findings, err := resources.Objects(m, sources, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Severity == analyze.Warning {
+			t.Errorf("%s:%d: %s %s", f.File, f.Line, f.ID, f.Seen)
+		}
+	}
+	for _, c := range m.Clusters {
+		var kinds []string
+		for _, o := range objects[c.Name] {
+			kinds = append(kinds, o.Body.GetKind())
+		}
+		if want := []string{"AuthorizationPolicy", "DestinationRule", "Gateway", "VirtualService"}; !slices.Equal(kinds, want) {
+			t.Errorf("%s has %v, want %v", c.Name, kinds, want)
+		}
+	}
+}
