@@ -21,7 +21,7 @@ func TestReport(t *testing.T) {
 		{
 			reason: "two empty clusters", in: fresh(),
 			want: Report{
-				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 47,
+				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 48,
 				Clusters: []ClusterLine{
 					{Name: "east", Kubernetes: "1.36.3", LatencyMilliseconds: 40, Istio: "no Istio", LoadBalancer: "ok"},
 					{Name: "west", Kubernetes: "1.36.3", LatencyMilliseconds: 40, Istio: "no Istio", LoadBalancer: "ok"},
@@ -37,7 +37,7 @@ func TestReport(t *testing.T) {
 				west(in).LoadBalancer = facts.LoadBalancer{Provider: "k3s"}
 			},
 			want: Report{
-				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 43, Errors: 1, Warnings: 2, Notes: 1,
+				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 44, Errors: 1, Warnings: 2, Notes: 1,
 				Clusters: []ClusterLine{
 					{Name: "east", Kubernetes: "1.36.3", LatencyMilliseconds: 40, Istio: "Istio 1.31.1", LoadBalancer: "ok"},
 					{Name: "west", Kubernetes: "1.36.3", LatencyMilliseconds: 40, Istio: "Istio ? of istioctl (0/1 ready)", LoadBalancer: "k3s"},
@@ -51,7 +51,7 @@ func TestReport(t *testing.T) {
 				west(in).Err = "connection refused"
 			},
 			want: Report{
-				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 46, Errors: 1,
+				Mesh: "shop", Taken: noon, Seconds: 1.2, Passed: 47, Errors: 1,
 				Clusters: []ClusterLine{
 					{Name: "east", Kubernetes: "1.36.3", LatencyMilliseconds: 40, Istio: "no Istio", LoadBalancer: "not needed"},
 					{Name: "west", Err: "connection refused"},
@@ -63,7 +63,7 @@ func TestReport(t *testing.T) {
 				west(in).Err, in.Now.Clusters["east"] = "connection refused", nil
 			},
 			want: Report{
-				Mesh: "shop", Taken: noon, Seconds: 1.2, Skipped: 46, Errors: 2,
+				Mesh: "shop", Taken: noon, Seconds: 1.2, Skipped: 47, Errors: 2,
 				Clusters: []ClusterLine{{Name: "east", Err: "was not asked"}, {Name: "west", Err: "connection refused"}},
 			},
 		},

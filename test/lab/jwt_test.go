@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// issuer starts test/issuer, an OpenID provider, on this machine's address on the lab's wire: istiod reads its keys from
+// provider starts test/issuer, an OpenID provider, on this machine's address on the lab's wire: istiod reads its keys from
 // there, in every cluster. It returns its base URL.
-func issuer(t *testing.T, program string, port int, as string) string {
+func provider(t *testing.T, program string, port int, as string) string {
 	t.Helper()
 	listen := fmt.Sprintf("%s:%d", world.lab.Host(), port)
 	args := []string{"--listen", listen}
@@ -69,9 +69,9 @@ func (a access) tokens(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build issuer: %v: %s", err, out)
 	}
-	login := issuer(t, program, 9096, "")
-	stranger := issuer(t, program, 9097, "")
-	forger := issuer(t, program, 9098, login) // says that it is login, and has keys of its own
+	login := provider(t, program, 9096, "")
+	stranger := provider(t, program, 9097, "")
+	forger := provider(t, program, 9098, login) // says that it is login, and has keys of its own
 
 	a.spec()["identity"] = map[string]any{"jwt": []any{map[string]any{
 		"name": "login", "issuer": login, "jwksUri": login + "/keys", "audiences": []any{"pay"},
