@@ -58,9 +58,6 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		}
 	}
 	m.Resources = resources(spec.Resources, source)
-	if m.DryRun() && m.AsksAccess() {
-		m.Istio.MeshConfig = withDryRun(m.Istio.MeshConfig)
-	}
 	for _, c := range spec.Clusters {
 		m.Clusters = append(m.Clusters, Cluster{
 			Name:       c.Name,
@@ -70,6 +67,11 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 			Server:     c.Server,
 			Istio:      istioOf(spec.Istio, c.Istio, source),
 		})
+	}
+	if m.DryRun() && m.AsksAccess() {
+		for i := range m.Clusters {
+			m.Clusters[i].Istio.MeshConfig = withDryRun(m.Clusters[i].Istio.MeshConfig)
+		}
 	}
 	return m, nil
 }
