@@ -61,9 +61,6 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		}
 	}
 	m.Resources = resources(spec.Resources, source)
-	if m.DryRun() && m.AsksAccess() {
-		m.Istio.MeshConfig = withDryRun(m.Istio.MeshConfig)
-	}
 	for _, c := range spec.Clusters {
 		m.Clusters = append(m.Clusters, Cluster{
 			Name:       c.Name,
@@ -75,6 +72,11 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 			ExternalAt: c.ControlPlane.ExternalAt,
 			Istio:      istioOf(spec.Istio, c.Istio, source).ofRole(c.ControlPlane),
 		})
+	}
+	if m.DryRun() && m.AsksAccess() {
+		for i := range m.Clusters {
+			m.Clusters[i].Istio.MeshConfig = withDryRun(m.Clusters[i].Istio.MeshConfig)
+		}
 	}
 	return m, nil
 }

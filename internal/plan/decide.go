@@ -49,6 +49,9 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	for _, drop := range diff.yielded {
 		drop()
 	}
+	if !c.Adopt && !c.TakeOver {
+		diff.added(cursor{ours: ours, others: others}, want, live)
+	}
 	if changed && diff.kind != "" {
 		diff.gone("", withoutContent(ours, c.Want.Sealed), want.Object, live.Object)
 	}

@@ -69,7 +69,8 @@ type Change struct {
 	// First is applied before all other changes of the cluster; only the inventory has one. It lists what is ours
 	// and what will be, so that nothing is orphaned however apply ends. nil where the list in place does already.
 	First *object.Object `json:"-"`
-	// Reclaim are items of lists that somebody put in the place of ours, see Reclaimed.
+	// Reclaim are items of lists that somebody put in the place of ours, and fields that somebody added to the mesh's
+	// configuration, see Reclaimed.
 	Reclaim []fieldpath.Path `json:"-"`
 	// Late tells that the last word of an inventory waits for the end of the plan: it takes clusters off the list of
 	// members, and nothing may be left in them by then.
