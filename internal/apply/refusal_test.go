@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -54,6 +56,25 @@ var refusals = []struct {
 	},
 }
 
+// called waits until the API server has taken up that it has a webhook to ask, which it does a moment later.
+func called(t *testing.T, ns string) {
+	t.Helper()
+	u := body(t, fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: dry, namespace: %s}}`, ns))
+	r, err := conn(t, "east").Resource(u.GroupVersionKind(), ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, err := r.Create(t.Context(), u, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil && strings.Contains(err.Error(), "failed calling webhook") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the webhook is not asked: %v", err)
+		}
+	}
+}
+
 func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
 	for i, r := range refusals {
 		t.Run(r.reason, func(t *testing.T) {
@@ -64,6 +85,7 @@ func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
 			create(t, "east", "kubectl-create", in(`{apiVersion: v1, kind: Namespace, metadata: {name: NS}}`))
 			if r.before != "" {
 				create(t, "east", "kubectl-create", in(r.before))
+				called(t, ns)
 			}
 			b.want = object.Objects{}
 			b.want.Add("east", object.Object{Part: object.PartControlPlane, Reason: "for a test", Body: body(t, in(r.object))})
