@@ -8,13 +8,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/facts/apitest"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
 // refusals are objects that a real API server, its etcd or a webhook of it will not take, and what a person must read.
 var refusals = []struct {
 	reason string
-	before string // made by somebody else first
 	object string
 	says   []string
 }{
@@ -43,36 +46,6 @@ var refusals = []struct {
 		object: `{apiVersion: v1, kind: ConfigMap, metadata: {name: refused, namespace: NS}, data: {a: "` + strings.Repeat("x", 4<<20) + `"}}`,
 		says:   []string{"apply ConfigMap NS/refused: ", "larger than 3 MiB"},
 	},
-	{
-		reason: "a webhook that is down",
-		before: `{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: gone-NS}, webhooks: [{name: gone.webhook.test, sideEffects: None, timeoutSeconds: 1,
-		  admissionReviewVersions: [v1], failurePolicy: Fail, clientConfig: {caBundle: "` + testCA + `", service: {name: nobody, namespace: NS, path: /v}},
-		  rules: [{operations: ["*"], apiGroups: [""], apiVersions: ["*"], resources: [configmaps]}], namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NS}}}]}`,
-		object: `{apiVersion: v1, kind: ConfigMap, metadata: {name: refused, namespace: NS}}`,
-		says: []string{
-			"apply ConfigMap NS/refused: ", "webhook gone.webhook.test does not answer", "failurePolicy is Fail",
-			"kubectl -n NS get endpointslices -l kubernetes.io/service-name=nobody",
-		},
-	},
-}
-
-// called waits until the API server has taken up that it has a webhook to ask, which it does a moment later.
-func called(t *testing.T, ns string) {
-	t.Helper()
-	u := body(t, fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: dry, namespace: %s}}`, ns))
-	r, err := conn(t, "east").Resource(u.GroupVersionKind(), ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, err := r.Create(t.Context(), u, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err != nil && strings.Contains(err.Error(), "failed calling webhook") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the webhook is not asked: %v", err)
-		}
-	}
 }
 
 func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
@@ -83,10 +56,6 @@ func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
 			b := newBench(t, ns)
 			b.retryFor = 2 * time.Second
 			create(t, "east", "kubectl-create", in(`{apiVersion: v1, kind: Namespace, metadata: {name: NS}}`))
-			if r.before != "" {
-				create(t, "east", "kubectl-create", in(r.before))
-				called(t, ns)
-			}
 			b.want = object.Objects{}
 			b.want.Add("east", object.Object{Part: object.PartControlPlane, Reason: "for a test", Body: body(t, in(r.object))})
 			_, err := b.apply(t.Context(), b.mustPlan())
@@ -102,5 +71,58 @@ func TestARefusalNamesObjectCauseAndNextCommand(t *testing.T) {
 				t.Errorf("the error is %d characters long", len(err.Error()))
 			}
 		})
+	}
+}
+
+// TestAWebhookThatIsDownIsNamed: which one, what its failurePolicy means, and where to look.
+func TestAWebhookThatIsDownIsNamed(t *testing.T) {
+	needClusters(t)
+	calling, err := apitest.StartCalling(t.Context(), "calling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(calling.Stop)
+	c, err := cluster.Options{Kubeconfig: calling.Kubeconfig}.Dial(mesh.Cluster{Name: "calling", Context: "calling"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(text string, opts metav1.CreateOptions) error {
+		u := body(t, text)
+		r, err := c.Resource(u.GroupVersionKind(), u.GetNamespace())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Create(t.Context(), u, opts)
+		return err
+	}
+	if err := post(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: gone}, webhooks: [{name: gone.webhook.test, sideEffects: None, timeoutSeconds: 1,
+	  admissionReviewVersions: [v1], failurePolicy: Fail, clientConfig: {caBundle: "`+testCA+`", service: {name: nobody, namespace: gone, path: /v}},
+	  rules: [{operations: ["*"], apiGroups: [apps], apiVersions: ["*"], resources: [deployments]}]}]}`, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	const deployment = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: refused, namespace: default}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a}]}}}}`
+	// The API server takes up a moment later that it has somebody to ask.
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := post(deployment, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil && strings.Contains(err.Error(), "failed calling webhook") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the webhook is not asked: %v", err)
+		}
+	}
+	a := quick(time.Second)
+	a.RetryFor = 2 * time.Second
+	_, err = a.ApplySet(t.Context(), c, objects(t, deployment), facts.InventoryName("verify-refused"), nil)
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	for _, says := range []string{
+		"cluster calling: apply Deployment default/refused: ", "webhook gone.webhook.test does not answer", "failurePolicy is Fail",
+		"kubectl -n gone get endpointslices -l kubernetes.io/service-name=nobody",
+	} {
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("the error does not say %q:\n%s", says, err)
+		}
 	}
 }

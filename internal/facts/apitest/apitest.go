@@ -41,12 +41,22 @@ type Clusters struct {
 	// Configs by name.
 	Configs map[string]*rest.Config
 
-	dir     string
-	started []*exec.Cmd
+	dir      string
+	started  []*exec.Cmd
+	webhooks bool // they are called
 }
 
 // Start brings up one API server for each name. Errors: ErrNoPrograms, a program that does not come up.
 func Start(ctx context.Context, names ...string) (*Clusters, error) {
+	return start(ctx, false, names)
+}
+
+// StartCalling is Start with API servers that call webhooks.
+func StartCalling(ctx context.Context, names ...string) (*Clusters, error) {
+	return start(ctx, true, names)
+}
+
+func start(ctx context.Context, webhooks bool, names []string) (*Clusters, error) {
 	bin := os.Getenv(EnvBin)
 	if bin == "" {
 		return nil, ErrNoPrograms
@@ -55,7 +65,7 @@ func Start(ctx context.Context, names ...string) (*Clusters, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Clusters{Configs: map[string]*rest.Config{}, dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig")}
+	c := &Clusters{Configs: map[string]*rest.Config{}, dir: dir, webhooks: webhooks, Kubeconfig: filepath.Join(dir, "kubeconfig")}
 	if err := c.start(ctx, bin, names); err != nil {
 		c.Stop()
 		return nil, err
@@ -93,7 +103,8 @@ func (c *Clusters) start(ctx context.Context, bin string, names []string) error 
 	return clientcmd.WriteToFile(*kubeconfig, c.Kubeconfig)
 }
 
-// serve starts a kube-apiserver that calls no webhook, since no program behind one runs, and whose objects lie under a prefix of their own in the shared etcd.
+// serve starts a kube-apiserver whose objects lie under a prefix of their own in the shared etcd. Unless it is asked to, it
+// calls no webhook, since no program behind one runs.
 func (c *Clusters) serve(program, name, store string) error {
 	dir := filepath.Join(c.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -116,11 +127,15 @@ func (c *Clusters) serve(program, name, store string) error {
 	if err != nil {
 		return err
 	}
+	disabled := "--disable-admission-plugins=ServiceAccount"
+	if !c.webhooks {
+		disabled += ",MutatingAdmissionWebhook,ValidatingAdmissionWebhook"
+	}
 	c.Configs[name] = &rest.Config{Host: "https://" + at, BearerToken: token, QPS: -1}
 	return c.run(program, name, "--etcd-servers="+store, "--etcd-prefix=/"+name, "--secure-port="+port, "--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1", "--cert-dir="+filepath.Join(dir, "certs"), "--service-account-issuer=https://"+name+".test",
 		"--service-account-key-file="+key, "--service-account-signing-key-file="+key, "--token-auth-file="+tokens,
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--disable-admission-plugins=ServiceAccount,MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", disabled,
 		"--endpoint-reconciler-type=none", "--profiling=false")
 }
 
