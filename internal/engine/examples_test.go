@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +23,12 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v", err)
 			continue
+		}
+		if served := addresses(m); len(served) > 0 { // what a cluster would tell, and none is asked
+			if m, err = mesh.LoadFile(file, served); err != nil {
+				t.Errorf("%v", err)
+				continue
+			}
 		}
 		eng := engine.Engine{Mesh: m, Dial: nobody(t), Now: time.Now}
 		clusters, err := eng.Render()
@@ -51,4 +58,15 @@ func TestExamples(t *testing.T) {
 	if len(hubs) != 2 {
 		t.Errorf("images of the air gap come from %v", hubs)
 	}
+}
+
+// addresses say where the clusters that another's istiod serves reach it.
+func addresses(m mesh.Mesh) []string {
+	var set []string
+	for i, c := range m.Clusters {
+		if !c.IsPrimary() {
+			set = append(set, fmt.Sprintf("spec.clusters[%d].istio.values.global.remotePilotAddress=192.0.2.1", i))
+		}
+	}
+	return set
 }

@@ -30,7 +30,7 @@ func (e Engine) Render() ([]render.Cluster, error) {
 	want, waiting := istio.Resolve(e.Mesh, want, now)
 	for _, c := range e.Mesh.Clusters {
 		if waiting[c.Name] != "" {
-			return nil, fmt.Errorf("cluster %s: %s, and no cluster is asked for a rendering\n  Say where istiod is reached: spec.clusters[name=%s].istio.values.global.remotePilotAddress",
+			return nil, fmt.Errorf("cluster %s: %s, and no cluster is asked for a rendering\n  Say where istiod is reached: spec.clusters[name:%s].istio.values.global.remotePilotAddress",
 				c.Name, waiting[c.Name], c.Name)
 		}
 	}

@@ -68,7 +68,7 @@ func apiAnswers(in Input) []Finding {
 func noAnswerCure(c mesh.Cluster, f *facts.Cluster) string {
 	switch f.Cause {
 	case facts.CauseContext:
-		return "mend spec.clusters[name=" + c.Name + "].access.context; the contexts there are: kubectl config get-contexts"
+		return "mend spec.clusters[name:" + c.Name + "].access.context; the contexts there are: kubectl config get-contexts"
 	case facts.CauseTLS:
 		return "the kubeconfig's certificate-authority-data is not of this server: fetch the kubeconfig again"
 	}
@@ -239,7 +239,7 @@ func distinctClusters(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: b.Name, Other: a.Name, Object: "Namespace kube-system",
 				Seen: fmt.Sprintf("is the same cluster as %s: contexts %q and %q lead to one kube-system (%s)", a.Name, b.Context, a.Context, b.Facts.UID),
-				Do:   fmt.Sprintf("take one of them out of spec.clusters, or mend spec.clusters[name=%s].access.context", b.Name),
+				Do:   fmt.Sprintf("take one of them out of spec.clusters, or mend spec.clusters[name:%s].access.context", b.Name),
 			})
 		}
 	}
@@ -338,7 +338,7 @@ func serverReachable(in Input) []Finding {
 		out = append(out, Finding{
 			Cluster: m.Name, Object: address, Severity: severity,
 			Seen: fmt.Sprintf("other clusters' istiods would be sent to %s, which %s", address, why),
-			Do:   fmt.Sprintf("set spec.clusters[name=%s].server to an address that pods of the other clusters reach%s", m.Name, kindHint(m.Context)),
+			Do:   fmt.Sprintf("set spec.clusters[name:%s].server to an address that pods of the other clusters reach%s", m.Name, kindHint(m.Context)),
 		})
 	}
 	return out

@@ -19,7 +19,7 @@ const (
 func networkAgrees(in Input) []Finding {
 	var out []Finding
 	for _, m := range in.Members() {
-		do := fmt.Sprintf("set spec.clusters[name=%s].network to what is there, or let apply change it: calls in flight between the networks may fail meanwhile", m.Name)
+		do := fmt.Sprintf("set spec.clusters[name:%s].network to what is there, or let apply change it: calls in flight between the networks may fail meanwhile", m.Name)
 		if f, differs := networkSaid(m); differs {
 			f.Cluster, f.Do = m.Name, do
 			out = append(out, f)
@@ -93,7 +93,7 @@ func podRangesApart(in Input) []Finding {
 			out = append(out, Finding{
 				Cluster: b.Name, Other: a.Name,
 				Seen: fmt.Sprintf("pods of %s (%s) and of %s (%s) share addresses in network %s: a call meets whoever has the address where it starts", a.Name, x, b.Name, y, a.Network),
-				Do:   fmt.Sprintf("give them networks of their own (spec.clusters[name=%s].network), or another pod range", b.Name),
+				Do:   fmt.Sprintf("give them networks of their own (spec.clusters[name:%s].network), or another pod range", b.Name),
 			})
 		}
 	}
@@ -146,7 +146,7 @@ func serviceRangesApart(in Input) []Finding {
 				out = append(out, Finding{
 					Cluster: services.Name, Other: pods.Name,
 					Seen: fmt.Sprintf("its Service range %s holds pods of %s (%s) in network %s: kube-proxy may catch calls to them", x, pods.Name, y, services.Network),
-					Do:   fmt.Sprintf("give them networks of their own (spec.clusters[name=%s].network), or another Service range", services.Name),
+					Do:   fmt.Sprintf("give them networks of their own (spec.clusters[name:%s].network), or another Service range", services.Name),
 				})
 			}
 		}
@@ -164,7 +164,7 @@ func familiesMeet(in Input) []Finding {
 		out = append(out, Finding{
 			Cluster: other.Name, Other: one.Name,
 			Seen: fmt.Sprintf("pods of %s have %s addresses, those of %s %s, in one network %s", one.Name, a, other.Name, b, one.Network),
-			Do:   fmt.Sprintf("give them networks of their own: spec.clusters[name=%s].network", other.Name),
+			Do:   fmt.Sprintf("give them networks of their own: spec.clusters[name:%s].network", other.Name),
 		})
 	}
 	return out

@@ -96,7 +96,7 @@ func (a access) tokens(t *testing.T) {
 		want          int
 	}{
 		{"another group than the rule's", token(t, login, "pay.user.10m"), http.StatusForbidden},
-		{"for another audience", token(t, login, "shop.admin.10m"), http.StatusUnauthorized},
+		{"for another audience", token(t, login, "shop.admin.10m"), http.StatusForbidden}, // as Envoy has it: the token is good, and not for here,
 		{"it has ended", token(t, login, "pay.admin.-10m"), http.StatusUnauthorized},
 		{"of an issuer that nobody named", token(t, stranger, "pay.admin.10m"), http.StatusUnauthorized},
 		{"signed by somebody else in the issuer's name", token(t, forger, "pay.admin.10m"), http.StatusUnauthorized},
