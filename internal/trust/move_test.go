@@ -36,7 +36,7 @@ func TestTheRootMovesToTheNextHome(t *testing.T) {
 		})
 	}
 	// North's intermediate is missing: the root that moves signs it.
-	stale, err := JudgeIntermediate(m, "north", object.Object{}, world{root: good, intermediate: held, at: now}.snapshot())
+	stale, err := JudgeIntermediate(m, "north", object.Object{Body: secret(Namespace, CACerts, "Opaque")}, world{root: good, intermediate: held, at: now}.snapshot())
 	if err != nil || stale != "does not exist yet" {
 		t.Errorf("north's intermediate: %q, %v", stale, err)
 	}
