@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/status"
 )
@@ -120,6 +121,9 @@ func controlPlaneCell(p *screen.Page, r status.Report, c status.Cluster) string 
 	}
 	for _, i := range c.ControlPlanes {
 		s := ratio(p, int(i.Ready), int(i.Wanted)) + " " + i.Name
+		if i.Namespace != object.IstioNamespace { // of another cluster, or somebody else's
+			s += "." + i.Namespace
+		}
 		if i.Version != r.Istio && i.Version != "" {
 			s += " " + i.Version
 		}

@@ -31,6 +31,9 @@ func (j *judge) controlPlanes(spec v1alpha1.MeshSpec) {
 		k, known := at[of]
 		switch {
 		case j.spoiled(path) || of == c.Name: // the CRD's rule says so
+		case field == "externalAt" && spec.Trust.Root.Existing != nil:
+			j.say(path, fmt.Sprintf("an external istiod's certificates are beside it, and %s has every cluster bring its own", j.cite("spec.trust.root.existing")),
+				"let Isthmus make them: spec.trust.root: {selfSigned: {}}")
 		case !known:
 			j.say(path, fmt.Sprintf("there is no cluster %q", of), didYouMean(of, names))
 		default:

@@ -160,7 +160,9 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[strin
 	for _, g := range f.Gateways {
 		x.Gateways = append(x.Gateways, Gateway{g.Namespace, g.Name, g.Network, g.Addresses, g.Ready, g.Wanted})
 	}
-	x.Intermediate = intermediateOf(f)
+	if host := seen.Clusters[m.Host(c).Name]; !c.IsRemote() && host != nil {
+		x.Intermediate = intermediateOf(host, c.IstioNamespace()+"/cacerts")
+	}
 	x.Credential = credentialOf(f)
 	x.OwnRoot = ownRoot(f, root)
 	x.Problems = problems(m, c, x, seen)
@@ -169,8 +171,8 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[strin
 
 const cacerts = "istio-system/cacerts"
 
-func intermediateOf(f *facts.Cluster) *End {
-	s := f.Secrets[cacerts]
+func intermediateOf(f *facts.Cluster, secret string) *End {
+	s := f.Secrets[secret]
 	if s == nil || len(s.Certificates["ca-cert.pem"]) == 0 {
 		return nil
 	}

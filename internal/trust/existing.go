@@ -32,7 +32,7 @@ func ShareRoot(a, b []facts.Certificate) bool {
 // Guard stands before a mesh whose clusters bring their own authorities (spec.trust.root.existing): a cluster that has
 // none, or one of another root than the first, would be cut off. It has type plan.Guard.
 func Guard(m mesh.Mesh, cluster string, now facts.Snapshot) (ref object.Ref, why, do string) {
-	if !m.Trust.ExistingRoot {
+	if c, _ := m.Cluster(cluster); !m.Trust.ExistingRoot || c.IsRemote() { // a remote has its primary's
 		return ref, "", ""
 	}
 	ref = object.Ref{Kind: "Secret", Namespace: Namespace, Name: CACerts}

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
@@ -38,9 +36,7 @@ func TestTheRootMovesToTheNextHome(t *testing.T) {
 		})
 	}
 	// North's intermediate is missing: the root that moves signs it.
-	cacerts := &unstructured.Unstructured{Object: map[string]any{}}
-	cacerts.SetNamespace(Namespace)
-	stale, err := JudgeIntermediate(m, "north", object.Object{Body: cacerts}, world{root: good, intermediate: held, at: now}.snapshot())
+	stale, err := JudgeIntermediate(m, "north", object.Object{Body: secret(Namespace, CACerts, "Opaque")}, world{root: good, intermediate: held, at: now}.snapshot())
 	if err != nil || stale != "does not exist yet" {
 		t.Errorf("north's intermediate: %q, %v", stale, err)
 	}

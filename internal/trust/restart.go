@@ -37,13 +37,13 @@ func JudgeIstiod(m mesh.Mesh, cluster string, o object.Object, now facts.Snapsho
 	var root *facts.Certificate
 	if stale != "" {
 		root, _ = rootOf(m, now) // nil for one that is still to be made, which is another in any case
-	} else if s := at.Secrets[Namespace+"/"+CACerts]; s != nil && len(s.Certificates[RootBundle]) > 0 {
+	} else if s := at.Secrets[o.Body.GetNamespace()+"/"+CACerts]; s != nil && len(s.Certificates[RootBundle]) > 0 {
 		root = &s.Certificates[RootBundle][0]
 	}
 	switch {
 	case root == nil && stale == "", root != nil && slices.Contains(istiod.Roots, root.Fingerprint):
 		return "", nil
-	case stale == "" && !istiod.Since.Before(written(at)):
+	case stale == "" && !istiod.Since.Before(written(at, o.Body.GetNamespace())):
 		return "", nil
 	}
 	other := "the new root"
@@ -54,10 +54,10 @@ func JudgeIstiod(m mesh.Mesh, cluster string, o object.Object, now facts.Snapsho
 		short(istiod.Roots[0]), other), nil
 }
 
-// written is when the cluster's cacerts was last changed, by whomever.
-func written(at *facts.Cluster) time.Time {
+// written is when the cacerts of a namespace was last changed, by whomever.
+func written(at *facts.Cluster, namespace string) time.Time {
 	var last time.Time
-	live := at.Live[object.Ref{Kind: "Secret", Namespace: Namespace, Name: CACerts}]
+	live := at.Live[object.Ref{Kind: "Secret", Namespace: namespace, Name: CACerts}]
 	if live == nil {
 		return last
 	}

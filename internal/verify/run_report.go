@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 )
 
 // A Report is what a run of checks says: a line for every cluster and every pair, and the results. Programs read
@@ -91,11 +92,14 @@ func clusterLine(in Input, name string) ClusterLine {
 	}
 	return ClusterLine{
 		Name: name, Kubernetes: strings.TrimPrefix(f.Version, "v"), LatencyMilliseconds: f.Latency.Milliseconds(),
-		Istio: istioInShort(f.Istiods), LoadBalancer: loadBalancerInShort(in, f.LoadBalancer),
+		Istio: istioInShort(in.Mesh, name, f.Istiods), LoadBalancer: loadBalancerInShort(in, name, f.LoadBalancer),
 	}
 }
 
-func istioInShort(istiods []facts.Istiod) string {
+func istioInShort(m mesh.Mesh, name string, istiods []facts.Istiod) string {
+	if c, ok := m.Cluster(name); ok && m.Host(c).Name != name {
+		return "served by " + m.Host(c).Name
+	}
 	if len(istiods) == 0 {
 		return "no Istio"
 	}
@@ -113,9 +117,10 @@ func istioInShort(istiods []facts.Istiod) string {
 	return strings.Join(all, ", ")
 }
 
-func loadBalancerInShort(in Input, lb facts.LoadBalancer) string {
+func loadBalancerInShort(in Input, name string, lb facts.LoadBalancer) string {
+	c, _ := in.Mesh.Cluster(name) // one that is asked about is a member
 	switch {
-	case !in.Mesh.MultiNetwork() || in.Mesh.EastWest.ServiceType != "LoadBalancer":
+	case !in.Mesh.HasGateway(c) || in.Mesh.EastWest.ServiceType != "LoadBalancer":
 		return "not needed"
 	case lb.Pending > 0:
 		return "pending"
