@@ -155,7 +155,7 @@ func believed(m mesh.Mesh, token v1alpha1.Token, claims map[string]any) bool {
 	}
 	for name, values := range token.Claims {
 		var v any = claims
-		for _, key := range strings.Split(name, ".") {
+		for key := range strings.SplitSeq(name, ".") {
 			inner, _ := v.(map[string]any)
 			v = inner[key]
 		}
