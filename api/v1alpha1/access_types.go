@@ -167,8 +167,8 @@ type Token struct {
 
 // Identity is whom the mesh believes beside its own certificates.
 type Identity struct {
-	// JWT are issuers of tokens. A token of one of them that is not valid is refused with 401, by every workload
-	// that the issuer is for; a call without a token is refused only where an access rule asks for one.
+	// JWT are issuers of tokens. A token that is not valid is refused by every workload that one of them is
+	// for (401, or 403 where it is for another audience); a call without a token is refused only where an access rule asks for one.
 	//
 	// +optional
 	// +listType=map

@@ -191,7 +191,7 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 			return nil, fmt.Errorf("cluster %s: %s is wanted twice", d.cluster, ref)
 		}
 		homeless := d.homeless(o, want)
-		if homeless && o.IfNamespace {
+		if homeless && o.IfNamespace && !d.servedNamespace(o.Body.GetNamespace()) {
 			continue
 		}
 		wanted[ref] = true

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -21,6 +22,15 @@ func (d *decider) homeless(o object.Object, want []object.Object) bool {
 	}
 	return !slices.ContainsFunc(want, func(w object.Object) bool {
 		return w.Ref() == object.Ref{Kind: "Namespace", Name: ns}
+	})
+}
+
+// servedNamespace tells whether a remote that reads its configuration from this cluster has a namespace: then what is
+// about it has to be here, though nothing of it runs here.
+func (d *decider) servedNamespace(ns string) bool {
+	return slices.ContainsFunc(d.in.Mesh.Clusters, func(c mesh.Cluster) bool {
+		f := d.in.Now.Clusters[c.Name]
+		return c.RemoteOf == d.cluster && f != nil && slices.ContainsFunc(f.Namespaces, func(n facts.Namespace) bool { return n.Name == ns })
 	})
 }
 

@@ -16,6 +16,7 @@ func TestPlaces(t *testing.T) {
 		reason      string
 		object      string
 		ifNamespace bool
+		remote      []facts.Namespace // of a cluster that east's istiod serves
 		namespaces  []facts.Namespace
 		crds        []facts.CRD
 		denied      []facts.Right
@@ -25,6 +26,10 @@ func TestPlaces(t *testing.T) {
 		{reason: "its namespace is there", object: rule, namespaces: pay, made: true},
 		{reason: "its namespace is not there", object: rule, namespaces: []facts.Namespace{{Name: "default"}}, conflict: "(istio/a.yaml:3): there is no namespace pay; make it (kubectl --context kind-east create namespace pay)"},
 		{reason: "where there is no namespace there is nothing to protect", object: rule, ifNamespace: true, namespaces: []facts.Namespace{{Name: "default"}}},
+		{
+			reason: "but a remote that reads its configuration here has it", object: rule, ifNamespace: true, namespaces: []facts.Namespace{{Name: "default"}},
+			remote: pay, conflict: "there is no namespace pay; make it",
+		},
 		{reason: "and where there is one there is", object: rule, ifNamespace: true, namespaces: pay, made: true},
 		{reason: "who may not list namespaces learns it from the API server", object: rule, made: true},
 		{reason: "the Gateway API is not installed", object: route, namespaces: pay, conflict: "install the Gateway API's CRDs there"},
@@ -33,7 +38,9 @@ func TestPlaces(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
-			w := newWorld("east")
+			w := newWorld("east", "far")
+			w.mesh.Clusters[1].RemoteOf = "east"
+			w.now.Clusters["far"].Namespaces = c.remote
 			w.mesh.Clusters[0].Context = "kind-east"
 			o := obj(object.PartResources, c.object)
 			o.Source, o.IfNamespace = "istio/a.yaml:3", c.ifNamespace

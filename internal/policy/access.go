@@ -151,11 +151,13 @@ func callee(to v1alpha1.Callee) string {
 // asks no policy for what it passes through; it is named for what else may be served on it.)
 func gateways(made []object.Object) []object.Object {
 	var list []object.Object
+	named := map[object.Ref]bool{} // a primary and its remotes have gateways of one name
 	for _, o := range made {
 		labels := routerLabels(o.Body)
-		if len(labels) == 0 {
+		if len(labels) == 0 || named[o.Ref()] {
 			continue
 		}
+		named[o.Ref()] = true
 		open := istioObject("AuthorizationPolicy", o.Body.GetNamespace(), "isthmus-gateway-"+o.Body.GetName(),
 			selecting(labels, map[string]any{"rules": []any{map[string]any{}}}))
 		open.Reason = fmt.Sprintf("gateway %s stays open; what it leads to has its own rules", o.Body.GetName())

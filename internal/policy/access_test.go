@@ -155,7 +155,7 @@ func believed(m mesh.Mesh, token v1alpha1.Token, claims map[string]any) bool {
 	}
 	for name, values := range token.Claims {
 		var v any = claims
-		for _, key := range strings.Split(name, ".") {
+		for key := range strings.SplitSeq(name, ".") {
 			inner, _ := v.(map[string]any)
 			v = inner[key]
 		}
@@ -389,6 +389,31 @@ func TestIssuers(t *testing.T) {
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestARemotesGatewaysStayOpenToo: a remote obeys the policies of its primary, so those name its gateways as well; it
+// gets none of its own.
+func TestARemotesGatewaysStayOpenToo(t *testing.T) {
+	m := mesh.Mesh{
+		Name: "shop", MTLS: "STRICT", Trust: mesh.Trust{Domain: "cluster.local"}, Clusters: []mesh.Cluster{{Name: "east"}, {Name: "far", RemoteOf: "east"}},
+		Access: v1alpha1.Authorization{Default: "deny", Mode: "enforce"},
+	}
+	gateway := deployment("istio-eastwestgateway", map[string]any{"app": "istio-eastwestgateway", "istio": "eastwestgateway"}, "proxy", "router")
+	ingress := deployment("istio-ingressgateway", map[string]any{"app": "istio-ingressgateway", "istio": "ingressgateway"}, "proxy", "router")
+	objects, err := policy.Objects(m, object.Objects{"east": {gateway}, "far": {gateway, ingress}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(objects["far"]) > 0 {
+		t.Errorf("the remote has %v", objects["far"])
+	}
+	var names []string
+	for _, o := range objects["east"][2:] {
+		names = append(names, o.Ref().Name)
+	}
+	if diff := cmp.Diff([]string{"isthmus-gateway-istio-eastwestgateway", "isthmus-gateway-istio-ingressgateway"}, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

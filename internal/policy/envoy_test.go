@@ -156,7 +156,7 @@ func isPrincipal(t testing.TB, p *rbacpb.Principal, a arrival) bool {
 	case *rbacpb.Principal_Authenticated_:
 		return a.identity != "" && matchText(t, x.Authenticated.GetPrincipalName(), a.identity)
 	case *rbacpb.Principal_Metadata:
-		return matchClaim(t, x.Metadata, a.claims)
+		return matchClaim(t, x.Metadata, a.claims) //nolint:staticcheck // it is what istiod writes
 	}
 	t.Fatalf("no such principal here: %v", p)
 	return false

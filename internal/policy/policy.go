@@ -22,7 +22,13 @@ func Objects(m mesh.Mesh, made object.Objects) (object.Objects, error) {
 	out := object.Objects{}
 	for _, c := range m.Governors() {
 		list := []object.Object{strict(m, c)}
-		list = append(list, access(m, c, made[c.Name])...)
+		var installed []object.Object // in all clusters that read their configuration here
+		for _, x := range m.Clusters {
+			if m.Primary(x).Name == c.Name {
+				installed = append(installed, made[x.Name]...)
+			}
+		}
+		list = append(list, access(m, c, installed)...)
 		list = append(list, issuers(m, c)...)
 		for _, o := range list {
 			out.Add(c.Name, label.Own(m.Name, o))

@@ -109,7 +109,9 @@ func Workloads(m mesh.Mesh) object.Objects {
 		for _, to := range m.Clusters {
 			add(service(m, to), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
 		}
-		objects.Add(c.Name, invitation(m))
+		if !c.IsRemote() { // it obeys its primary's
+			objects.Add(c.Name, invitation(m))
+		}
 		for _, r := range Roles {
 			add(deployment(m, c, r), apps.WithKind("Deployment"), fmt.Sprintf("verify's %s", r))
 		}

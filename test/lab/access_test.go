@@ -311,7 +311,7 @@ func (a access) dryRun(t *testing.T) {
 		}
 		return slices.ContainsFunc(report.Refusals, func(x dryrun.Refusal) bool {
 			return x.Cluster == "west" && x.Namespace == "default" && x.Workload == "cluster-a-service" && x.Caller == caller &&
-				x.Method == "GET" && x.Path == "/allowed" && x.Port == 8080 && x.Count > 0
+				x.Method == http.MethodGet && x.Path == "/allowed" && x.Port == 8080 && x.Count > 0
 		}), r.out + r.err
 	})
 }

@@ -82,28 +82,29 @@ func (a access) tokens(t *testing.T) {
 	must(t, a.text(t), "apply", "-f", "-")
 
 	address := ingress(t, "east")
-	brings := func(what, token string, want int) {
-		eventually(t, time.Minute, fmt.Sprintf("%s: %d", what, want), func() (bool, string) {
+	brings := func(what, token string, want int, says string) {
+		eventually(t, time.Minute, fmt.Sprintf("%s: %d %s", what, want, says), func() (bool, string) {
 			code, _, body := enter(t, address, "example.com", "/cluster-a-service", token)
-			return code == want, fmt.Sprint(code, " ", body)
+			return code == want && strings.Contains(body, says), fmt.Sprint(code, " ", body)
 		})
 	}
 	right := token(t, login, "pay.admin.10m")
-	brings("no token, and the rule asks for one", "", http.StatusForbidden)
-	brings("the right token", right, http.StatusOK)
+	brings("no token, and the rule asks for one", "", http.StatusForbidden, "RBAC")
+	brings("the right token", right, http.StatusOK, "")
 	for _, c := range []struct {
 		reason, token string
 		want          int
+		says          string // what Envoy says of it
 	}{
-		{"another group than the rule's", token(t, login, "pay.user.10m"), http.StatusForbidden},
-		{"for another audience", token(t, login, "shop.admin.10m"), http.StatusForbidden}, // as Envoy has it: the token is good, and not for here,
-		{"it has ended", token(t, login, "pay.admin.-10m"), http.StatusUnauthorized},
-		{"of an issuer that nobody named", token(t, stranger, "pay.admin.10m"), http.StatusUnauthorized},
-		{"signed by somebody else in the issuer's name", token(t, forger, "pay.admin.10m"), http.StatusUnauthorized},
-		{"cut short", right[:len(right)-8], http.StatusUnauthorized},
-		{"the right one still", right, http.StatusOK},
+		{"another group than the rule's", token(t, login, "pay.user.10m"), http.StatusForbidden, "RBAC"},
+		{"for another audience", token(t, login, "shop.admin.10m"), http.StatusForbidden, "Audiences in Jwt are not allowed"},
+		{"it has ended", token(t, login, "pay.admin.-10m"), http.StatusUnauthorized, "expired"},
+		{"of an issuer that nobody named", token(t, stranger, "pay.admin.10m"), http.StatusUnauthorized, "issuer"},
+		{"signed by somebody else in the issuer's name", token(t, forger, "pay.admin.10m"), http.StatusUnauthorized, "erif"},
+		{"cut short", right[:len(right)-8], http.StatusUnauthorized, "erif"},
+		{"the right one still", right, http.StatusOK, ""},
 	} {
-		brings(c.reason, c.token, c.want)
+		brings(c.reason, c.token, c.want, c.says)
 	}
 	// The issuer makes a new key. istiod reads keys every few seconds here; until then the new token is refused.
 	res, err := http.Post(login+"/rotate", "", nil)
@@ -111,6 +112,6 @@ func (a access) tokens(t *testing.T) {
 		t.Fatalf("rotate: %v", err)
 	}
 	res.Body.Close()
-	brings("a token of the new key", token(t, login, "pay.admin.10m"), http.StatusOK)
-	brings("one of the old key, which is published still", right, http.StatusOK)
+	brings("a token of the new key", token(t, login, "pay.admin.10m"), http.StatusOK, "")
+	brings("one of the old key, which is published still", right, http.StatusOK, "")
 }
