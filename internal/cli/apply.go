@@ -17,10 +17,14 @@ import (
 	"isthmus.dev/isthmus/internal/view"
 )
 
+type applyFlags struct {
+	skipUnreachable, skipChecks bool
+	plan.Options
+	lockFlags
+}
+
 func newApply(e *env) *cobra.Command {
-	var skipUnreachable, skipChecks bool
-	var options plan.Options
-	var lock lockFlags
+	var flags applyFlags
 	c := &cobra.Command{
 		Use:   "apply [PLAN]",
 		Short: "Make it so; safe to run again, safe to interrupt",
@@ -43,46 +47,49 @@ it any more, everything that Isthmus made there goes. One that does not answer s
 
 While something is written, a Lease in each of the clusters keeps a second run away.`,
 		Args: atMostOneFile,
-		RunE: func(c *cobra.Command, args []string) error {
-			eng, err := e.charted(c.Context())
-			if err != nil {
-				return err
-			}
-			eng.Options = options
-			decide, again := eng.Plan, "isthmus apply"+flagsOf(options)
-			if len(args) == 1 {
-				again = "isthmus apply " + args[0]
-				if decide, err = fromFile(eng, args[0]); err != nil {
-					return err
-				}
-			}
-			eng.Lock = lock.lock(eng, again)
-			next := "isthmus verify"
-			prospect, err := e.prospect(c.Context(), decide)
-			if err != nil {
-				return err
-			}
-			if err := mayForget(prospect, options.Forget); err != nil {
-				return err
-			}
-			may := func(p engine.Prospect) error { return mayApply(eng, p, skipUnreachable, skipChecks) }
-			if err := may(prospect); err != nil {
-				return err
-			}
-			if len(args) == 1 { // that plan, and none that nobody has seen
-				if may = nil; prospect.Plan.Again() {
-					next = "isthmus apply, for the clusters that waited for what this plan brought"
-				}
-			}
-			return e.apply(c.Context(), eng, prospect, may, next, again)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return e.applyDocument(c.Context(), args, flags) },
 	}
-	c.Flags().BoolVar(&skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
-	c.Flags().BoolVar(&skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
-	takeOverFlags(c, &options)
-	addForget(c, &options.Forget)
-	lock.add(c)
+	c.Flags().BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
+	c.Flags().BoolVar(&flags.skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
+	takeOverFlags(c, &flags.Options)
+	addForget(c, &flags.Forget)
+	flags.add(c)
 	return c
+}
+
+// applyDocument does what the document wants, or a saved plan of it that args names.
+func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags) error {
+	eng, err := e.charted(ctx)
+	if err != nil {
+		return err
+	}
+	eng.Options = flags.Options
+	decide, again := eng.Plan, "isthmus apply"+flagsOf(flags.Options)
+	if len(args) == 1 {
+		again = "isthmus apply " + args[0]
+		if decide, err = fromFile(eng, args[0]); err != nil {
+			return err
+		}
+	}
+	eng.Lock = flags.lock(eng, again)
+	prospect, err := e.prospect(ctx, decide)
+	if err != nil {
+		return err
+	}
+	if err := mayForget(prospect, flags.Forget); err != nil {
+		return err
+	}
+	may := func(p engine.Prospect) error { return mayApply(eng, p, flags.skipUnreachable, flags.skipChecks) }
+	if err := may(prospect); err != nil {
+		return err
+	}
+	next := "isthmus verify"
+	if len(args) == 1 { // that plan, and none that nobody has seen
+		if may = nil; prospect.Plan.Again() {
+			next = "isthmus apply, for the clusters that waited for what this plan brought"
+		}
+	}
+	return e.apply(ctx, eng, prospect, may, next, again)
 }
 
 // fromFile reads a saved plan, which says itself what it may take from others.
@@ -126,7 +133,7 @@ func mayApply(eng engine.Engine, p engine.Prospect, skipUnreachable, skipChecks 
 		}
 	}
 	if len(why) == 0 && !skipChecks {
-		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts, Options: eng.Options}) {
+		for _, r := range verify.Run(verify.Preflight, verify.Input{Mesh: eng.Mesh, Now: p.Facts, Options: p.Plan.Options}) {
 			for _, f := range r.Findings {
 				if f.Severity != verify.Error {
 					continue
@@ -166,7 +173,7 @@ func (e *env) apply(ctx context.Context, eng engine.Engine, p engine.Prospect, m
 	case err == nil:
 		return nil
 	case errors.As(err, &conflict):
-		return fmt.Errorf("%s\n  Nothing was changed. More: isthmus plan%s", strings.Join(view.InTheWay(conflict.Conflicts, false), "\n"), flagsOf(eng.Options))
+		return fmt.Errorf("%s\n  Nothing was changed. More: isthmus plan%s", strings.Join(view.InTheWay(conflict.Conflicts, false), "\n"), flagsOf(p.Plan.Options))
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted\n  Go on: %s", again)
 	}
