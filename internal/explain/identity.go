@@ -3,7 +3,6 @@ package explain
 import (
 	"cmp"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
@@ -165,7 +164,7 @@ func (j *judge) believed(h Hop) Hop {
 // verify checks a chain against roots at a time.
 func verify(chain, roots []facts.Certificate, at time.Time) error {
 	options := x509.VerifyOptions{Roots: pool(roots), Intermediates: pool(chain[1:]), CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
-	leaf := parse(chain[0])
+	leaf := chain[0].X509()
 	if leaf == nil {
 		return fmt.Errorf("certificate %s cannot be read", chain[0].Subject)
 	}
@@ -176,23 +175,11 @@ func verify(chain, roots []facts.Certificate, at time.Time) error {
 func pool(list []facts.Certificate) *x509.CertPool {
 	p := x509.NewCertPool()
 	for _, c := range list {
-		if x := parse(c); x != nil {
+		if x := c.X509(); x != nil {
 			p.AddCert(x)
 		}
 	}
 	return p
-}
-
-func parse(c facts.Certificate) *x509.Certificate {
-	block, _ := pem.Decode([]byte(c.PEM))
-	if block == nil {
-		return nil
-	}
-	x, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	return x
 }
 
 // identityOf is the SPIFFE identity in the first certificate of a chain.
@@ -200,7 +187,7 @@ func identityOf(chain []facts.Certificate) string {
 	if len(chain) == 0 {
 		return ""
 	}
-	if x := parse(chain[0]); x != nil && len(x.URIs) > 0 {
+	if x := chain[0].X509(); x != nil && len(x.URIs) > 0 {
 		return x.URIs[0].String()
 	}
 	return ""

@@ -1,8 +1,6 @@
 package trust
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
@@ -229,20 +227,8 @@ func lastsLonger(m mesh.Mesh, ca facts.Certificate, root *facts.Certificate, now
 }
 
 func signedBy(c, by facts.Certificate) bool {
-	cert, parent := parse(c.PEM), parse(by.PEM)
+	cert, parent := c.X509(), by.X509()
 	return cert != nil && parent != nil && cert.CheckSignatureFrom(parent) == nil
-}
-
-func parse(text string) *x509.Certificate {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	return cert
 }
 
 func lacks(s *facts.Secret, keys ...string) string {

@@ -14,6 +14,8 @@ import (
 
 	"istio.io/istio/security/pkg/pki/ca"
 	"istio.io/istio/security/pkg/pki/util"
+
+	"isthmus.dev/isthmus/internal/facts"
 )
 
 const year = 8760 * time.Hour
@@ -100,7 +102,7 @@ func signedByIstio(t *testing.T, data map[string][]byte) (*x509.Certificate, []b
 
 func certOf(t *testing.T, text []byte) *x509.Certificate {
 	t.Helper()
-	c := parse(string(text))
+	c := facts.Certificate{PEM: string(text)}.X509()
 	if c == nil {
 		t.Fatal("no certificate")
 	}

@@ -32,7 +32,7 @@ func JudgeIstiod(m mesh.Mesh, cluster string, o object.Object, now facts.Snapsho
 	istiod := at.Istiods[i]
 	stale, err := JudgeIntermediate(m, cluster, o, now)
 	if err != nil {
-		return "", nil // said where cacerts is judged: nothing is going to be written
+		return "", nil //nolint:nilerr // said where cacerts is judged: nothing is going to be written
 	}
 	var root *facts.Certificate
 	if stale != "" {
