@@ -21,7 +21,7 @@ demo: programs packages ## two real clusters become one mesh, and real calls pro
 test: programs packages ## every test: unit, script, and lab on real clusters
 	@$(LAB) build >$(BIN)/programs
 	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test ./...
-	go test -tags lab -p 1 -count 1 -timeout 80m -v ./lab ./lab/build ./test/lab
+	go test -tags lab -p 1 -count 1 -timeout 60m -v ./lab ./lab/build ./test/lab
 
 .PHONY: unit
 unit: ## only the tests that need no real program: seconds
