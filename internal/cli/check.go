@@ -43,7 +43,7 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 				return err
 			}
 			began := eng.Now()
-			now, err := e.facts(c.Context(), eng, from, want)
+			now, err := e.facts(c.Context(), eng, "check", from, want)
 			if err != nil {
 				return err
 			}
@@ -61,13 +61,13 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 	return c
 }
 
-// facts are those of a file, or of the clusters as they are now.
-func (e *env) facts(ctx context.Context, eng engine.Engine, from string, want object.Objects) (facts.Snapshot, error) {
+// facts are those of a file, or of the clusters as they are now. command is who reads them, for people who wait.
+func (e *env) facts(ctx context.Context, eng engine.Engine, command, from string, want object.Objects) (facts.Snapshot, error) {
 	if from != "" {
 		return e.recorded(from, eng.Mesh)
 	}
 	wait := screen.NewProgress(e.Streams)
-	wait.Set("check", "reading "+clusters(len(eng.Mesh.Clusters)))
+	wait.Set(command, "reading "+clusters(len(eng.Mesh.Clusters)))
 	now := eng.Facts(ctx, want)
 	wait.Close()
 	if err := ctx.Err(); err != nil {

@@ -43,7 +43,7 @@ The record holds no private key and no token: of a Secret it has what its certif
 			if err != nil {
 				return err
 			}
-			now, err := e.facts(c.Context(), eng, "", want)
+			now, err := e.facts(c.Context(), eng, "facts", "", want)
 			if err != nil {
 				return err
 			}

@@ -82,15 +82,15 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		return err
 	}
 	eng.Options = o.Options
-	make := eng.Plan
+	decide := eng.Plan
 	if o.from != "" {
 		now, err := e.recorded(o.from, eng.Mesh)
 		if err != nil {
 			return err
 		}
-		make = func(context.Context) (engine.Prospect, error) { return eng.PlanFrom(now) }
+		decide = func(context.Context) (engine.Prospect, error) { return eng.PlanFrom(now) }
 	}
-	prospect, err := e.prospect(ctx, make)
+	prospect, err := e.prospect(ctx, decide)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // its own beside it, which client-go reads again every minute: so one that is renewed is taken up without a restart.
 const (
 	// ConfigSecret is the Secret of that kubeconfig (Istio's chart: istio-kubeconfig).
-	ConfigSecret = "istio-kubeconfig"
+	ConfigSecret = "istio-kubeconfig" //nolint:gosec // the name of a Secret, not its content
 	// ConfigKey and TokenKey are its data keys; ConfigFolder is where the chart mounts it.
 	ConfigKey    = "config"
 	TokenKey     = "token"

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,7 +19,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 
@@ -103,14 +103,9 @@ func settle(t testing.TB, e Engine, now facts.Snapshot) facts.Snapshot {
 
 func (s *settler) do(c plan.Change) {
 	f := s.now.Clusters[c.Cluster]
-	u := &unstructured.Unstructured{Object: map[string]any{}}
-	for k, v := range c.Want.Body.Object {
-		u.Object[k] = v
-	}
+	u := &unstructured.Unstructured{Object: maps.Clone(c.Want.Body.Object)}
 	meta := map[string]any{"uid": uid(c.Cluster, c.Object), "resourceVersion": "1234567", "creationTimestamp": "2026-11-24T12:00:00Z", "managedFields": s.managed(c)}
-	for k, v := range c.Want.Body.Object["metadata"].(map[string]any) {
-		meta[k] = v
-	}
+	maps.Copy(meta, c.Want.Body.Object["metadata"].(map[string]any))
 	if c.Object.Kind == "CustomResourceDefinition" { // of kinds facts hold the metadata alone
 		u.Object = map[string]any{"apiVersion": u.Object["apiVersion"], "kind": u.Object["kind"]}
 	}
@@ -188,7 +183,7 @@ func (s *settler) seal(f *facts.Cluster, c plan.Change, u *unstructured.Unstruct
 	}
 	u.Object["data"] = hidden
 	f.Secrets[c.Object.Namespace+"/"+c.Object.Name] = facts.Reduce(corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.Object.Namespace, Name: c.Object.Name, UID: types.UID(u.GetUID()), Labels: u.GetLabels(), Annotations: u.GetAnnotations()}, Data: data,
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.Object.Namespace, Name: c.Object.Name, UID: u.GetUID(), Labels: u.GetLabels(), Annotations: u.GetAnnotations()}, Data: data,
 	})
 }
 

@@ -147,8 +147,10 @@ func TestWhatIsSeenOfACluster(t *testing.T) {
 		{"nothing is denied to an admin", len(c.Denied), 0},
 		{"when the API server's certificate ends", c.ServerNotAfter.After(time.Now()), true},
 		{"nodes", c.Nodes, []facts.Node{{Name: "n1", Arch: "amd64", Ready: true, Region: "eu", Zone: "eu-1", PodCIDRs: []string{"100.64.0.0/24"}, CPUMilli: 4000, Memory: 8 << 30, CPURequested: 300, MemoryRequested: 1 << 30, Unschedulable: true}}},
-		{"istiod", c.Istiods, []facts.Istiod{{Namespace: "istio-system", Name: "istiod-canary", Revision: "canary", Version: "1.31.1", Owner: "isthmus", Wanted: 2, Network: "n1", ClusterName: "east", MeshID: "shop", TrustDomain: "td.test", Mesh: "shop",
-			Roots: []string{c.Secrets["istio-system/cacerts"].Certificates["root-cert.pem"][0].Fingerprint}, Since: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)}}},
+		{"istiod", c.Istiods, []facts.Istiod{{
+			Namespace: "istio-system", Name: "istiod-canary", Revision: "canary", Version: "1.31.1", Owner: "isthmus", Wanted: 2, Network: "n1", ClusterName: "east", MeshID: "shop", TrustDomain: "td.test", Mesh: "shop",
+			Roots: []string{c.Secrets["istio-system/cacerts"].Certificates["root-cert.pem"][0].Fingerprint}, Since: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC),
+		}}},
 		{"gateways", c.Gateways, []facts.Gateway{{Namespace: "istio-system", Name: "istio-eastwestgateway", Network: "n1", Type: "LoadBalancer", Addresses: []string{"192.0.2.7"}, Wanted: 3}}},
 		{"load balancers", c.LoadBalancer, facts.LoadBalancer{Pending: 1, Provider: "cloud"}},
 		{"webhooks that concern Istio", c.Webhooks, []facts.Webhook{{Name: "istio-sidecar-injector", Kind: "MutatingWebhookConfiguration", Revision: "canary", Owner: "helm:istiod", Service: "istio-system/istiod", FailurePolicy: "Ignore"}}},

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -131,10 +132,7 @@ func them(clusters []mesh.Cluster) string {
 // Resolve puts the addresses of gateways, which only facts know, into the objects of clusters that wait for them, and
 // says of each cluster whose gateway has none yet why it waits. Want is not changed.
 func Resolve(m mesh.Mesh, want object.Objects, now facts.Snapshot) (resolved object.Objects, waiting map[string]string) {
-	resolved, waiting = object.Objects{}, map[string]string{}
-	for name, list := range want {
-		resolved[name] = list
-	}
+	resolved, waiting = maps.Clone(want), map[string]string{}
 	for _, c := range m.Clusters {
 		host := m.Host(c)
 		if host.Name == c.Name || len(want[c.Name]) == 0 || givenAddress(c, "") != "" {

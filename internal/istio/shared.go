@@ -95,8 +95,8 @@ func settingsOf(c mesh.Cluster) (key string, ok bool) {
 
 // shared puts the members' objects into out; false if that cannot be relied on.
 func shared(clusters []mesh.Cluster, members []int, render renderer, out [][]object.Object) bool {
-	any := clusters[members[0]]
-	any.Name, any.Network = aCluster, aNetwork
+	some := clusters[members[0]]
+	some.Name, some.Network = aCluster, aNetwork
 	short, long := members[0], members[0]
 	for _, i := range members {
 		if len(clusters[i].Name) < len(clusters[short].Name) {
@@ -113,7 +113,7 @@ func shared(clusters []mesh.Cluster, members []int, render renderer, out [][]obj
 	var objects []object.Object
 	direct := make([][]object.Object, len(proofs))
 	g := atOnce()
-	g.Go(func() (err error) { objects, err = render(any); return err })
+	g.Go(func() (err error) { objects, err = render(some); return err })
 	for n, i := range proofs {
 		g.Go(func() (err error) { direct[n], err = render(clusters[i]); return err })
 	}

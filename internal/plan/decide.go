@@ -30,8 +30,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		ours, others = inherit(ours, others, c.Inherit)
 	}
 	if _, pods := template(want); changed && pods { // the body is shared
-		want = want.DeepCopy()
-		c.Want.Body = want
+		want = c.ownBody()
 		quiet(want, live)
 	}
 	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed, inherited: c.TakeOver}
@@ -40,8 +39,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	} else {
 		diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
 		if len(diff.yielded) > 0 { // the body is shared: a controller's fields are taken out of a copy
-			want = want.DeepCopy()
-			c.Want.Body = want
+			want = c.ownBody()
 			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed, inherited: diff.inherited}
 			diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
 		}
@@ -79,6 +77,12 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		c.Action = ""
 	}
 	return nil
+}
+
+// ownBody gives a change a body that no other cluster's shares, and returns it: only such a one may be changed.
+func (c *Change) ownBody() *unstructured.Unstructured {
+	c.Want.Body = c.Want.Body.DeepCopy()
+	return c.Want.Body
 }
 
 // overruled tells whether adopting a namespace would change what somebody else set in it: then it is a conflict.

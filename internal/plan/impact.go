@@ -47,7 +47,7 @@ func impactOfNetwork(c *Change) []string {
 
 func (d *decider) impactOfWorkload(c *Change, live *unstructured.Unstructured) []string {
 	name, pods := c.Object.Name, podsOf(live)
-	said := ""
+	var said string
 	switch {
 	case c.Action == Delete:
 		said = fmt.Sprintf("stops %s (%s)", name, pods)

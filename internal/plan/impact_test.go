@@ -33,8 +33,10 @@ func (w *world) without(name string) {
 
 func TestImpact(t *testing.T) {
 	many := []facts.Meshed{
-		{Namespace: "a", Revision: "default", Workloads: 1, Pods: 1}, {Namespace: "b", Revision: "default", Workloads: 20, Pods: 20},
-		{Namespace: "c", Revision: "default", Workloads: 3, Pods: 3}, {Namespace: "d", Revision: "default", Workloads: 4, Pods: 4},
+		{Namespace: "a", Revision: "default", Workloads: 1, Pods: 1},
+		{Namespace: "b", Revision: "default", Workloads: 20, Pods: 20},
+		{Namespace: "c", Revision: "default", Workloads: 3, Pods: 3},
+		{Namespace: "d", Revision: "default", Workloads: 4, Pods: 4},
 		{Namespace: "e", Revision: "default", Workloads: 5, Pods: 5},
 	}
 	image := func(w *world) {
@@ -51,8 +53,10 @@ func TestImpact(t *testing.T) {
 		change func(*world)
 		want   []string
 	}{
-		{"templates that new pods are made with", func(w *world) { w.set("istio-sidecar-injector", "templates: 2", "data", "config") },
-			[]string{"12 workloads in shop, 3 in cart keep the old proxy until they restart"}},
+		{
+			"templates that new pods are made with", func(w *world) { w.set("istio-sidecar-injector", "templates: 2", "data", "config") },
+			[]string{"12 workloads in shop, 3 in cart keep the old proxy until they restart"},
+		},
 		{"those of a revision that nobody has", func(w *world) {
 			w.set("istio-sidecar-injector", "templates: 2", "data", "config")
 			w.now.Clusters["a"].Meshed = []facts.Meshed{{Namespace: "shop", Revision: "canary", Workloads: 12, Pods: 30}}
@@ -71,11 +75,15 @@ func TestImpact(t *testing.T) {
 		{"what proxies read when they start", func(w *world) {
 			w.set("istio", "accessLogFile: /dev/stdout\ndefaultConfig: {concurrency: 4}", "data", "mesh")
 		}, []string{"12 workloads in shop, 3 in cart keep the old proxy settings (defaultConfig) until they restart"}},
-		{"the injector goes", func(w *world) { w.without("istio-sidecar-injector") },
-			[]string{"12 workloads in shop, 3 in cart lose their proxy when they restart"}},
+		{
+			"the injector goes", func(w *world) { w.without("istio-sidecar-injector") },
+			[]string{"12 workloads in shop, 3 in cart lose their proxy when they restart"},
+		},
 		{"a control plane with proxies", image, []string{"restarts istiod (2 pods); 33 proxies that are connected to it connect anew"}},
-		{"a control plane goes", func(w *world) { w.without("istiod") },
-			[]string{"stops istiod (2 pods); 33 proxies get no news and no new certificates from it any more"}},
+		{
+			"a control plane goes", func(w *world) { w.without("istiod") },
+			[]string{"stops istiod (2 pods); 33 proxies get no news and no new certificates from it any more"},
+		},
 		{"a Service that is another afterwards", func(w *world) {
 			live(w, "gateway", balanced)
 			w.set("gateway", "None", "spec", "clusterIP")
@@ -98,7 +106,8 @@ func TestImpact(t *testing.T) {
 			}
 			w.converge(t)
 			w.now.Clusters["a"].Meshed = []facts.Meshed{
-				{Namespace: "cart", Revision: "default", Workloads: 3, Pods: 3}, {Namespace: "old", Revision: "1-30", Workloads: 9, Pods: 9},
+				{Namespace: "cart", Revision: "default", Workloads: 3, Pods: 3},
+				{Namespace: "old", Revision: "1-30", Workloads: 9, Pods: 9},
 				{Namespace: "shop", Revision: "default", Workloads: 12, Pods: 30},
 			}
 			c.change(w)

@@ -58,7 +58,7 @@ func valueOf(body map[string]any) *typed.TypedValue {
 func (s *server) write(ref object.Ref, body *unstructured.Unstructured, manager string, update bool) {
 	updater := (&merge.UpdaterBuilder{Converter: sameVersion{}}).BuildUpdater()
 	content := map[string]any{"apiVersion": body.GetAPIVersion(), "kind": body.GetKind()}
-	uid := types.UID("")
+	var uid types.UID
 	if live := s.live[ref]; live != nil {
 		content, uid = plainContent(live), live.GetUID()
 	} else {
@@ -362,7 +362,7 @@ func byCluster(p Plan) map[string][]string {
 // TestFieldsAreReadAsTheLibraryReadsThem compares our reading of fieldsV1 with the library's.
 func TestFieldsAreReadAsTheLibraryReadsThem(t *testing.T) {
 	step := rapid.OneOf(
-		rapid.Map(rapid.StringMatching(`[a-z.]{1,3}`), func(s string) fieldpath.PathElement { return fieldpath.FieldNameElement(s) }),
+		rapid.Map(rapid.StringMatching(`[a-z.]{1,3}`), fieldpath.FieldNameElement),
 		rapid.Map(rapid.IntRange(1, 3), func(i int) fieldpath.PathElement { return fieldpath.KeyElementByFields("port", int64(i), "name", "x") }),
 		rapid.Map(rapid.IntRange(0, 2), fieldpath.IndexElement),
 	)

@@ -15,7 +15,7 @@ func TestRestart(t *testing.T) {
 	w := newWorld("east")
 	w.converge(t)
 	why := ""
-	make := func() Change {
+	next := func() Change {
 		in := w.input()
 		in.Restart = func(_ mesh.Mesh, _ string, o object.Object, _ facts.Snapshot) (string, error) {
 			if o.Ref().String() != istiod {
@@ -69,7 +69,7 @@ func TestRestart(t *testing.T) {
 	for _, s := range steps {
 		why = s.why
 		revise(s.revision)
-		c := make()
+		c := next()
 		if diff := cmp.Diff(s.want, seen{c.Action, c.Reason, c.Fields, c.Impact}); diff != "" {
 			t.Errorf("%s: -want +got\n%s", s.reason, diff)
 		}

@@ -116,31 +116,47 @@ func TestWhatMovedSinceAPlanWasSaved(t *testing.T) {
 				u.SetResourceVersion("77")
 			}
 		}, nil},
-		{"an object that stays as it is was changed", nil, func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
-			[]string{"cluster a: Deployment istio-system/istiod was as it should be when the plan was made, and now there is this to do: configure (changed by kubectl-edit)"}},
-		{"an object that stays as it is was deleted", nil, func(w *world) { delete(w.now.Clusters["b"].Live, gateway) },
-			[]string{"cluster b: Service istio-system/gateway was as it should be when the plan was made, and now there is this to do: create (is needed)"}},
-		{"a field that is to be overwritten was changed once more", func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
+		{
+			"an object that stays as it is was changed", nil, func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
+			[]string{"cluster a: Deployment istio-system/istiod was as it should be when the plan was made, and now there is this to do: configure (changed by kubectl-edit)"},
+		},
+		{
+			"an object that stays as it is was deleted", nil, func(w *world) { delete(w.now.Clusters["b"].Live, gateway) },
+			[]string{"cluster b: Service istio-system/gateway was as it should be when the plan was made, and now there is this to do: create (is needed)"},
+		},
+		{
+			"a field that is to be overwritten was changed once more", func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
 			func(w *world) { edit(w, istiod, "kubectl-scale", "replicas", int64(9)) },
-			[]string{"cluster a: Deployment istio-system/istiod was changed since the plan was made: spec.replicas is 9, set by kubectl-scale"}},
-		{"an object that is to be changed is another now", func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
+			[]string{"cluster a: Deployment istio-system/istiod was changed since the plan was made: spec.replicas is 9, set by kubectl-scale"},
+		},
+		{
+			"an object that is to be changed is another now", func(w *world) { edit(w, istiod, "kubectl-edit", "replicas", int64(7)) },
 			func(w *world) { w.now.Clusters["a"].Live[istiod].SetUID("other") },
-			[]string{"cluster a: Deployment istio-system/istiod is another object of that name than when the plan was made"}},
-		{"somebody did already what the plan wants", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
-			func(w *world) { w.do(w.plan(t)) }, nil},
-		{"an object that is to be made has been made by somebody else", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
+			[]string{"cluster a: Deployment istio-system/istiod is another object of that name than when the plan was made"},
+		},
+		{
+			"somebody did already what the plan wants", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
+			func(w *world) { w.do(w.plan(t)) }, nil,
+		},
+		{
+			"an object that is to be made has been made by somebody else", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
 			func(w *world) {
 				w.now.Clusters["a"].Live[gateway] = parse(`{apiVersion: v1, kind: Service, metadata: {name: gateway, namespace: istio-system, labels: {isthmus.dev/mesh: other}}}`)
 			},
-			[]string{"cluster a: Service istio-system/gateway exists and belongs to mesh other, which it did not when the plan was made"}},
-		{"a cluster answers no more", func(w *world) { delete(w.now.Clusters["b"].Live, gateway) },
+			[]string{"cluster a: Service istio-system/gateway exists and belongs to mesh other, which it did not when the plan was made"},
+		},
+		{
+			"a cluster answers no more", func(w *world) { delete(w.now.Clusters["b"].Live, gateway) },
 			func(w *world) { w.now.Clusters["b"] = &facts.Cluster{Name: "b", Err: "connection refused"} },
-			[]string{"cluster b: has changes in the plan, and now it can get none: connection refused"}},
-		{"what is wanted is another", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
+			[]string{"cluster b: has changes in the plan, and now it can get none: connection refused"},
+		},
+		{
+			"what is wanted is another", func(w *world) { delete(w.now.Clusters["a"].Live, gateway) },
 			func(w *world) {
 				w.want["a"][2].Body.Object["spec"].(map[string]any)["type"] = "NodePort"
 			},
-			[]string{"cluster a: Service istio-system/gateway is wanted otherwise than when the plan was made"}},
+			[]string{"cluster a: Service istio-system/gateway is wanted otherwise than when the plan was made"},
+		},
 		{"a secret has become old", nil, func(w *world) {
 			w.judges[object.SealRemoteSecret] = staleFor("b")
 		}, []string{"cluster a: Secret istio-system/remote-b was as it should be when the plan was made, and now there is this to do: configure (its token ended)"}},

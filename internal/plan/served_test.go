@@ -60,11 +60,13 @@ func TestClustersThatWait(t *testing.T) {
 		{"for what this plan brings", func(*world) {}, []Pending{{Cluster: "r", Why: "no address yet", Next: true}}, true},
 		{
 			"for a primary that is away", func(w *world) { w.now.Clusters["a"] = &facts.Cluster{Name: "a", Err: "connection refused"} },
-			[]Pending{{Cluster: "a", Why: "connection refused"}, {Cluster: "r", Why: "no address yet"}}, false,
+			[]Pending{{Cluster: "a", Why: "connection refused"}, {Cluster: "r", Why: "no address yet"}},
+			false,
 		},
 		{
 			"and are away themselves", func(w *world) { w.now.Clusters["r"] = &facts.Cluster{Name: "r", Err: "connection refused"} },
-			[]Pending{{Cluster: "r", Why: "connection refused"}}, false,
+			[]Pending{{Cluster: "r", Why: "connection refused"}},
+			false,
 		},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {

@@ -253,7 +253,6 @@ func ownRoot(f *facts.Cluster, root *facts.Certificate) *End {
 func problems(m mesh.Mesh, c mesh.Cluster, x Cluster, seen facts.Snapshot) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	now := seen.Taken
 	switch {
 	case x.ServedBy == "" && len(x.ControlPlanes) == 0:
 		return []string{"no control plane yet: isthmus apply"}
@@ -307,7 +306,7 @@ func problems(m mesh.Mesh, c mesh.Cluster, x Cluster, seen facts.Snapshot) []str
 		what string
 		end  *End
 	}{{"its intermediate", x.Intermediate}, {"its credential for another cluster", x.Credential}} {
-		if e.end != nil && !e.end.NotAfter.IsZero() && !e.end.NotAfter.After(now) {
+		if e.end != nil && !e.end.NotAfter.IsZero() && !e.end.NotAfter.After(seen.Taken) {
 			say("%s ended on %s: isthmus apply", e.what, e.end.NotAfter.UTC().Format(time.DateOnly))
 		}
 	}
