@@ -20,7 +20,7 @@ demo: programs packages ## two real clusters become one mesh, and real calls pro
 .PHONY: test
 test: programs packages ## every test: unit, script, and lab on real clusters
 	@$(LAB) build >$(BIN)/programs
-	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test ./...
+	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -timeout 30m ./...
 	go test -tags lab -p 1 -count 1 -timeout 60m -v ./lab ./lab/build ./test/lab
 
 .PHONY: unit

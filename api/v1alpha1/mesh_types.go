@@ -77,6 +77,11 @@ type MeshSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Security Security `json:"security,omitzero"`
+	// Traffic is how calls find their way among clusters.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Traffic Traffic `json:"traffic,omitzero"`
 	// Resources are files and folders of Istio's and the Gateway API's configuration that belong to the mesh, kept the
 	// same in every cluster.
 	//

@@ -24,7 +24,7 @@ func newProbe(e *env) *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE:   func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newProbeServe(e), newProbeCall(e))
+	c.AddCommand(newProbeServe(e), newProbeCall(e), newProbeLoad(e))
 	return c
 }
 
@@ -114,6 +114,38 @@ refused is not; always 0 with --plan, where the results say it.`,
 	f.BoolVar(&flags.noCertificate, "tls-no-cert", false, "speak TLS to --address without a certificate")
 	f.StringVar(&flags.forge, "tls-forged-cert", "", "speak TLS to --address with a forged certificate for this SPIFFE identity")
 	f.BoolVar(&flags.plaintext, "plaintext", false, "speak plain HTTP to --address, where mutual TLS is expected")
+	return c
+}
+
+func newProbeLoad(e *env) *cobra.Command {
+	var l probe.Load
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "load",
+		Short: "Make calls at an even rate and say which were missed, second by second",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if l.To == "" || l.Rate < 1 || l.For < time.Second {
+				return usagef("a load needs --to, a --rate of 1 or more and --for a second or more")
+			}
+			l.TimeoutMillis = int(timeout.Milliseconds())
+			result, err := probe.Caller{Now: time.Now, Rand: rand.Reader}.Load(c.Context(), l)
+			if err != nil {
+				return usagef("%w", err)
+			}
+			return e.show(result, func(p *screen.Page) {
+				fmt.Fprintf(p, "%s  %d of %d answered\n", l.To, result.Answered, result.Sent)
+				for _, s := range result.Seconds {
+					fmt.Fprintf(p, "  %s  sent %d, missed %d, slowest %d ms, by %v\n", s.At.Format(time.TimeOnly), s.Sent, s.Missed, s.SlowestMillis, s.Clusters)
+				}
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&l.To, "to", "", "http://, grpc:// or tcp:// address to call")
+	f.IntVar(&l.Rate, "rate", 10, "calls a second")
+	f.DurationVar(&l.For, "for", 10*time.Second, "how long")
+	f.DurationVar(&timeout, "timeout", 3*time.Second, "for each call")
 	return c
 }
 

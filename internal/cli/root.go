@@ -56,6 +56,8 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newVerify},
 		{"mesh", newStatus},
 		{"mesh", newExplain},
+		{"mesh", newDrain},
+		{"mesh", newUndrain},
 		{"mesh", newUninstall},
 		{"more", newRender},
 		{"more", newImages},

@@ -73,6 +73,10 @@ func statusPage(p *screen.Page, r status.Report) {
 		if c.Err != "" {
 			fmt.Fprintf(p, "%s %s does not answer: %s\n", p.Mark(screen.No), c.Name, c.Err)
 		}
+		if d := c.Drained; d != nil {
+			fmt.Fprintf(p, "%s %s is drained for %s: no calls reach it, and its own callers go to %s. End it: isthmus undrain %s\n",
+				p.Mark(screen.Hmm), c.Name, lasting(r.Taken.Sub(d.Since)), d.To, c.Name)
+		}
 		for _, problem := range c.Problems {
 			fmt.Fprintf(p, "%s %s: %s\n", p.Mark(screen.Hmm), c.Name, problem)
 		}

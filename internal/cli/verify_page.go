@@ -71,6 +71,9 @@ func cellText(page *screen.Page, c verify.Cell) string {
 	if !c.OK {
 		return page.Mark(screen.No) + " " + page.Bad(c.Wrong)
 	}
+	if c.Drained {
+		return page.Dim("drained")
+	}
 	how := "mTLS"
 	if c.Path == verify.Local {
 		how = "local"

@@ -75,7 +75,7 @@ func accountOf(g, c mesh.Cluster) string {
 func configRules(m mesh.Mesh) []any {
 	names := map[string]bool{}
 	for _, c := range m.Governors() {
-		names[meshConfig(c)] = true
+		names[MeshConfig(c)] = true
 	}
 	var list []any
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -86,8 +86,8 @@ func configRules(m mesh.Mesh) []any {
 	}}
 }
 
-// meshConfig is the ConfigMap of a cluster's mesh configuration: that of its revision, if it has one.
-func meshConfig(c mesh.Cluster) string {
+// MeshConfig is the ConfigMap of a cluster's mesh configuration: that of its revision, if it has one.
+func MeshConfig(c mesh.Cluster) string {
 	if c.Istio.Revision == "" {
 		return "istio"
 	}

@@ -23,6 +23,7 @@ import (
 	"isthmus.dev/isthmus/internal/resources"
 	"isthmus.dev/isthmus/internal/seal"
 	"isthmus.dev/isthmus/internal/status"
+	"isthmus.dev/isthmus/internal/traffic"
 	"isthmus.dev/isthmus/internal/trust"
 )
 
@@ -104,6 +105,7 @@ func (e Engine) made() (object.Objects, error) {
 		{"istio", istio.Objects},
 		{"trust", func(m mesh.Mesh) (object.Objects, error) { return trust.Objects(m), nil }},
 		{"discovery", discovery.Objects},
+		{"traffic", func(m mesh.Mesh) (object.Objects, error) { return traffic.Objects(m), nil }},
 		{"policy", func(m mesh.Mesh) (object.Objects, error) { return policy.Objects(m, want) }},
 	} {
 		objects, err := part.objects(e.Mesh)
@@ -150,9 +152,14 @@ func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error)
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {
 	want, waiting := istio.Resolve(e.Mesh, want, now)
+	drains := traffic.Drains(e.Mesh, now, e.Options.Drain, e.Options.Undrain)
+	want, dropped, err := traffic.Drain(e.Mesh, want, now, drains)
+	if err != nil {
+		return Prospect{}, err
+	}
 	p, err := plan.Make(plan.Input{
 		Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod,
-		Options: e.Options, Guards: []plan.Guard{trust.Guard}, Waiting: waiting,
+		Options: e.Options, Guards: []plan.Guard{trust.Guard}, Waiting: waiting, Drains: drains, Dropped: dropped,
 	})
 	return Prospect{Plan: p, Facts: now}, err
 }
@@ -197,7 +204,7 @@ func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)
 	a := apply.Applier{
 		Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand), Lock: e.Lock,
 		LetGo: func(ctx context.Context, cluster string, of []string) (string, error) {
-			return status.Sends(ctx, conns[cluster], of)
+			return status.Sends(ctx, conns[cluster], "", of)
 		},
 	}
 	return a.Apply(ctx, p, report)

@@ -108,6 +108,12 @@ var Causes = []Cause{
 		Do:    "See whether istiod and the proxy are in step: isthmus status.",
 	},
 	{
+		ID: "EXP049", Code: "cluster-drained", Link: "endpoints",
+		Title: "The callee's cluster is drained",
+		Why:   "Somebody keeps calls away from that cluster (isthmus drain): the other clusters' control planes do not know it for now.",
+		Do:    "isthmus undrain, once the work there is done",
+	},
+	{
 		ID: "EXP030", Code: "remote-secret-missing", Link: "endpoints",
 		Title: "The caller's control plane does not know the callee's cluster",
 		Why:   "Without a remote secret istiod does not watch the other API server, and no proxy of its cluster learns of endpoints there.",

@@ -112,6 +112,11 @@ spec: {egress: [{hosts: ["istio-system/*"]}]}`), hide), "Sidecar demo/narrow in 
 	{"no remote secret", "remote-secret-missing", and(noEndpoints, func(_ *testing.T, e *Evidence) {
 		delete(e.Sites["east"].Facts.Secrets, "istio-system/istio-remote-secret-west")
 	}), "there is no remote secret"},
+	{"drained", "cluster-drained", and(noEndpoints, func(_ *testing.T, e *Evidence) {
+		f := e.Sites["east"].Facts
+		delete(f.Secrets, "istio-system/istio-remote-secret-west")
+		f.Members = []facts.Member{{Name: "west", Drain: &facts.Drain{On: true, Since: e.Taken, To: "east"}}}
+	}), "west is drained since"},
 	{"a credential that has ended", "remote-credential-ended", and(noEndpoints, func(_ *testing.T, e *Evidence) {
 		s := e.Sites["east"].Facts.Secrets["istio-system/istio-remote-secret-west"]
 		k := s.Kubeconfigs["west"]

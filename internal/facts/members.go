@@ -27,6 +27,30 @@ type Member struct {
 	Server     string `json:"server,omitempty"`
 	// UID is kube-system's: a context that has come to lead elsewhere is told by it.
 	UID string `json:"uid,omitempty"`
+	// Drain is the last that was said of keeping calls from it; nil: nothing ever was.
+	Drain *Drain `json:"drain,omitempty"`
+}
+
+// A Drain says whether calls are kept from a cluster.
+type Drain struct {
+	// On is false once it was undrained: a record that says so is newer than one elsewhere which still says On.
+	On    bool      `json:"on"`
+	Since time.Time `json:"since"`
+	// To is the cluster that answers for it.
+	To string `json:"to,omitempty"`
+}
+
+// Drains is the newest that any cluster's record says of each member.
+func Drains(s Snapshot) map[string]Drain {
+	drains := map[string]Drain{}
+	for _, c := range s.Clusters {
+		for _, m := range c.Members {
+			if d := m.Drain; d != nil && !d.Since.Before(drains[m.Name].Since) {
+				drains[m.Name] = *d
+			}
+		}
+	}
+	return drains
 }
 
 // FormatMembers writes members, sorted by name, one a line.

@@ -47,6 +47,7 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	if root == nil {
 		root = &v1alpha1.SelfSignedRoot{TTL: "0s"}
 	}
+	failover := Failover{ConsecutiveFailures: int64(spec.Traffic.Failover.ConsecutiveFailures)}
 	for _, d := range []struct {
 		into *time.Duration
 		from v1alpha1.Duration
@@ -54,11 +55,17 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		{&m.CredentialTTL, spec.Discovery.CredentialTTL},
 		{&m.Trust.IntermediateTTL, spec.Trust.IntermediateTTL},
 		{&m.Trust.RootTTL, root.TTL},
+		{&failover.ConnectTimeout, spec.Traffic.Failover.ConnectTimeout},
+		{&failover.DeadAfter, spec.Traffic.Failover.DeadAfter},
+		{&failover.EjectionTime, spec.Traffic.Failover.EjectionTime},
 	} {
 		var err error
 		if *d.into, err = time.ParseDuration(string(d.from)); err != nil {
 			return Mesh{}, fmt.Errorf("read duration: %w", err)
 		}
+	}
+	if spec.Traffic.Failover.Mode == "on" {
+		m.Failover = &failover
 	}
 	m.Resources = resources(spec.Resources, source)
 	for _, c := range spec.Clusters {

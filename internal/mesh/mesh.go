@@ -23,6 +23,8 @@ type Mesh struct {
 	CredentialTTL time.Duration
 	EastWest      v1alpha1.EastWestGateway
 	MTLS          string // STRICT or PERMISSIVE
+	// Failover is how soon calls leave what does not answer any more; nil: Istio's own behaviour.
+	Failover *Failover
 	// Resources are the document's, with paths as seen from the current folder.
 	Resources []v1alpha1.Resource
 	// Access is who may call what, JWT whose tokens are believed.
@@ -84,6 +86,12 @@ type Trust struct {
 	ExistingRoot    bool
 	RootTTL         time.Duration
 	IntermediateTTL time.Duration
+}
+
+// Failover is v1alpha1.Failover with its durations read.
+type Failover struct {
+	ConnectTimeout, DeadAfter, EjectionTime time.Duration
+	ConsecutiveFailures                     int64
 }
 
 // A Pair is an ordered pair of different clusters: calls go From, To.

@@ -39,6 +39,7 @@ const (
 	PartControlPlane Part = "control plane"
 	PartDiscovery    Part = "discovery"
 	PartPolicy       Part = "policy"
+	PartTraffic      Part = "traffic"
 	PartResources    Part = "resources" // the files of spec.resources
 	PartGateway      Part = "east-west gateway"
 	PartProbes       Part = "probes" // what verify brings and takes away again

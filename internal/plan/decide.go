@@ -150,7 +150,7 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	part := partOf(live)
 	c := &Change{
 		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(live.GetUID()),
-		Action: Delete, Reason: cmp.Or(d.why, "no longer wanted"),
+		Action: Delete, Reason: cmp.Or(d.why, d.in.Dropped[d.cluster][ref], "no longer wanted"),
 	}
 	switch {
 	case ref == rootRef && d.pending[d.in.Mesh.Home().Name] != "":

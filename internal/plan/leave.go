@@ -163,6 +163,10 @@ func members(in Input, staying []facts.Member) []facts.Member {
 				m = old
 			}
 		}
+		m.Drain = nil
+		if drain, said := in.Drains[c.Name]; said {
+			m.Drain = &drain
+		}
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b facts.Member) int { return strings.Compare(a.Name, b.Name) })

@@ -30,6 +30,10 @@ type Input struct {
 	Guards []Guard
 	// Waiting are clusters of which some wanted object cannot be written down yet, and why (see istio.Resolve).
 	Waiting map[string]string
+	// Drains are what is said of keeping calls from members, once the plan is done.
+	Drains map[string]facts.Drain
+	// Dropped are objects that are not wanted for now, by cluster, and why.
+	Dropped map[string]map[object.Ref]string
 }
 
 // removal tells that nothing is wanted anywhere: the whole mesh goes.

@@ -15,6 +15,9 @@ type Options struct {
 	TakeOver []string `json:"takeOver,omitempty"`
 	// Forget are former members that are given up: they are listed no more, whatever is left in them.
 	Forget []string `json:"forget,omitempty"`
+	// Drain are members that calls are kept from, Undrain such that they are not kept from any more.
+	Drain   []string `json:"drain,omitempty"`
+	Undrain []string `json:"undrain,omitempty"`
 }
 
 // TakeOverAll overrules every field manager. It does not reach a certificate authority: that is named or left alone.

@@ -137,7 +137,10 @@ func (e *answerError) Error() string {
 
 // httpCaller calls over HTTP/1.1, one connection for all.
 func httpCaller(target *url.URL, call Call) (func(context.Context, *Result) error, func()) {
-	transport := &http.Transport{DialContext: new(net.Dialer).DialContext}
+	return httpCallerOver(target, call, &http.Transport{DialContext: new(net.Dialer).DialContext})
+}
+
+func httpCallerOver(target *url.URL, call Call, transport *http.Transport) (func(context.Context, *Result) error, func()) {
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -117,11 +117,11 @@ func inStep(proxies []ProxyStatus) Proxies {
 }
 
 // remotes is what all istiods of a cluster agree on: a remote counts as synced when each has it so. A cluster that
-// another's istiod serves watches none.
-func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster) Remotes {
+// another's istiod serves watches none, and one that is drained is watched by its own istiod alone.
+func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster, drains map[string]facts.Drain) Remotes {
 	var out Remotes
 	for _, c := range m.Clusters {
-		if c.Name == self.Name || self.IsRemote() {
+		if c.Name == self.Name || self.IsRemote() || drains[c.Name].On && m.Primary(c).Name != self.Name {
 			continue
 		}
 		out.Wanted++

@@ -27,10 +27,17 @@ type endpoints map[string]map[string]struct {
 	Shards map[string]any
 }
 
-// Sends tells what a cluster's istiods, and through them its proxies, still have of other clusters; "" for nothing.
-// Asked are all ready istiods, twice, so that what they know has also reached the proxies. A cluster with no istiod
-// at all sends to nobody.
-func Sends(ctx context.Context, conn *cluster.Conn, to []string) (still string, err error) {
+// Sends tells what a cluster's istiods of one namespace ("": of all), and through them its proxies, still have of other
+// clusters; "" for nothing. Asked are all ready istiods, twice, so that what they know has also reached the proxies. A
+// cluster with no istiod at all sends to nobody.
+func Sends(ctx context.Context, conn *cluster.Conn, namespace string, to []string) (still string, err error) {
+	return twice(ctx, func() (string, error) {
+		return ofAll(ctx, conn, namespace, func(ctx context.Context, p corev1.Pod) (string, error) { return sendsOf(ctx, conn, p, to) })
+	})
+}
+
+// twice asks until something is still there, at most two times with a pause for what is on its way.
+func twice(ctx context.Context, ask func() (string, error)) (still string, err error) {
 	for look := range 2 {
 		if look > 0 {
 			select {
@@ -39,15 +46,16 @@ func Sends(ctx context.Context, conn *cluster.Conn, to []string) (still string, 
 			case <-time.After(settle):
 			}
 		}
-		if still, err = sends(ctx, conn, to); err != nil || still != "" {
+		if still, err = ask(); err != nil || still != "" {
 			return still, err
 		}
 	}
 	return "", nil
 }
 
-func sends(ctx context.Context, conn *cluster.Conn, to []string) (string, error) {
-	pods, err := conn.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+// ofAll asks all ready istiods, and puts together what they answer.
+func ofAll(ctx context.Context, conn *cluster.Conn, namespace string, ask func(context.Context, corev1.Pod) (string, error)) (string, error) {
+	pods, err := conn.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +70,7 @@ func sends(ctx context.Context, conn *cluster.Conn, to []string) (string, error)
 	tasks, ctx := errgroup.WithContext(ctx)
 	for i, p := range ready {
 		tasks.Go(func() (err error) {
-			found[i], err = ofPod(ctx, conn, p, to)
+			found[i], err = ask(ctx, p)
 			return err
 		})
 	}
@@ -75,8 +83,8 @@ func sends(ctx context.Context, conn *cluster.Conn, to []string) (string, error)
 	return strings.Join(slices.DeleteFunc(found, func(s string) bool { return s == "" }), "; "), nil
 }
 
-// ofPod is what one istiod still has: the cluster itself, endpoints of it, or proxies that have not taken the news.
-func ofPod(ctx context.Context, conn *cluster.Conn, p corev1.Pod, to []string) (string, error) {
+// sendsOf is what one istiod still has: the cluster itself, endpoints of it, or proxies that have not taken the news.
+func sendsOf(ctx context.Context, conn *cluster.Conn, p corev1.Pod, to []string) (string, error) {
 	var remotes []RemoteStatus
 	var shards endpoints
 	var proxies []ProxyStatus

@@ -64,6 +64,8 @@ type Cluster struct {
 	Credential *End `json:"credential,omitempty"`
 	// OwnRoot is its root where that is another than the mesh's.
 	OwnRoot *End `json:"ownRoot,omitempty"`
+	// Drained says since when calls are kept from it, and who answers instead; nil where they are not.
+	Drained *facts.Drain `json:"drained,omitempty"`
 	// Problems say what is wrong, in words for people; none means that it is well.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -119,12 +121,16 @@ func Make(m mesh.Mesh, seen facts.Snapshot, pages map[string]Pages) Report {
 	if len(m.Clusters) > 0 {
 		r.Istio = m.Clusters[0].Istio.Version
 	}
+	drains := facts.Drains(seen)
 	root := rootOf(m, seen)
 	if root != nil {
 		r.Root = &End{root.Subject, root.NotAfter}
 	}
 	for _, c := range m.Clusters {
-		x := clusterOf(m, c, seen, pages, root)
+		x := clusterOf(m, c, seen, pages, root, drains)
+		if d := drains[c.Name]; d.On {
+			x.Drained = &d
+		}
 		r.Healthy = r.Healthy && x.Err == "" && len(x.Problems) == 0
 		r.Clusters = append(r.Clusters, x)
 	}
@@ -142,7 +148,7 @@ func (r Report) Answered() int {
 	return n
 }
 
-func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[string]Pages, root *facts.Certificate) Cluster {
+func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[string]Pages, root *facts.Certificate, drains map[string]facts.Drain) Cluster {
 	f := seen.Clusters[c.Name]
 	switch {
 	case f == nil:
@@ -152,7 +158,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[strin
 	}
 	x := Cluster{
 		Name: c.Name, Server: f.Server, LatencyMilliseconds: f.Latency.Milliseconds(), Kubernetes: strings.TrimPrefix(f.Version, "v"),
-		ServedBy: servedBy(m, c), Proxies: pages[m.Host(c).Name].proxies(c), Remotes: pages[m.Host(c).Name].remotes(m, c), ControlPlanes: []ControlPlane{}, Gateways: []Gateway{},
+		ServedBy: servedBy(m, c), Proxies: pages[m.Host(c).Name].proxies(c), Remotes: pages[m.Host(c).Name].remotes(m, c, drains), ControlPlanes: []ControlPlane{}, Gateways: []Gateway{},
 	}
 	for _, i := range f.Istiods {
 		x.ControlPlanes = append(x.ControlPlanes, ControlPlane{i.Namespace, i.Name, i.Revision, i.Version, i.Owner, i.Ready, i.Wanted})

@@ -237,7 +237,7 @@ func TestPagesOfARealIstiod(t *testing.T) {
 	}
 	want := Remotes{Wanted: 1, Synced: 1, Clusters: []Remote{{Name: "west", Status: Synced, Secret: "istio-system/istio-remote-secret-west"}}}
 	m := shop()
-	if diff := cmp.Diff(want, p.remotes(m, m.Clusters[0])); diff != "" {
+	if diff := cmp.Diff(want, p.remotes(m, m.Clusters[0], nil)); diff != "" {
 		t.Errorf("remotes (-want +got):\n%s", diff)
 	}
 	for kind, r := range p.Proxies[0].Resources {

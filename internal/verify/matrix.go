@@ -53,6 +53,8 @@ type Cell struct {
 	To   string `json:"to"`
 	Path Path   `json:"path"`
 	OK   bool   `json:"ok"`
+	// Drained tells that To is drained, so that no call from here is meant to reach it, and none was made.
+	Drained bool `json:"drained,omitempty"`
 	// LatencyMillis is the median of the HTTP calls.
 	LatencyMillis float64     `json:"latencyMillis,omitempty"`
 	Calls         []CallProof `json:"calls,omitempty"`
@@ -143,6 +145,9 @@ type Tally struct{ Proved, Asked int }
 // Tallies are the promises: delivered, encrypted, strangers refused, plain text refused, and who is not let in refused.
 func (p Proof) Tallies() (delivered, encrypted, strangers, plain, unallowed Tally) {
 	for _, c := range p.Cells {
+		if c.Drained {
+			continue
+		}
 		delivered.add(c.Delivered())
 		encrypted.add(c.Encrypted())
 	}

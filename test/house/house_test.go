@@ -34,6 +34,7 @@ var rules = []rule{
 	{From: "internal/record", Not: []string{module + "internal", "k8s.io"}, Why: "it knows not what it keeps"},
 	{From: "internal/trust", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/discovery", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
+	{From: "internal/traffic", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/istio", Not: []string{module + "internal/cluster", module + "internal/apply"}, Why: "what should be there is values in, objects out"},
 	{From: "internal/facts", Not: []string{module + "internal/apply", module + "internal/seal"}, Why: "facts are read, never written"},
 	{From: "internal/explain", Not: []string{"k8s.io/client-go", module + "internal/cluster", module + "internal/apply", module + "internal/evidence"}, Why: "a path is judged from evidence, without a client"},

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/status"
+	"isthmus.dev/isthmus/internal/traffic"
+)
+
+// drainLook is how often istiods are asked whether a drain has reached the proxies.
+const drainLook = time.Second
+
+// PlanDrain decides how calls are kept from clusters, or from such no more. What else the document wants is not done by
+// the way: aside counts the writes that it would take.
+func (e Engine) PlanDrain(ctx context.Context, drain, undrain []string) (p Prospect, aside int, err error) {
+	want, findings, err := e.want()
+	if err != nil {
+		return Prospect{}, 0, err
+	}
+	now := e.Facts(ctx, want)
+	if err := ctx.Err(); err != nil {
+		return Prospect{}, 0, err
+	}
+	without, err := e.decide(want, now)
+	if err != nil {
+		return Prospect{}, 0, err
+	}
+	e.Options.Drain, e.Options.Undrain = drain, undrain
+	if p, err = e.decide(want, now); err != nil {
+		return Prospect{}, 0, err
+	}
+	p.Findings = findings
+	return p, without.Plan.Writes(), nil
+}
+
+// A Drained cluster and who must know.
+type Drained struct {
+	Name string
+	facts.Drain
+	// Callers are the clusters whose istiods no longer send to it.
+	Callers []mesh.Cluster
+	// Own is the cluster from which its own istiod reads its configuration.
+	Own mesh.Cluster
+}
+
+// Drained are the clusters that are drained once a plan of these facts is done, in document order.
+func (e Engine) Drained(now facts.Snapshot) []Drained {
+	drains := traffic.Drains(e.Mesh, now, e.Options.Drain, e.Options.Undrain)
+	var out []Drained
+	for _, c := range e.Mesh.Clusters {
+		if !drains[c.Name].On {
+			continue
+		}
+		d := Drained{Name: c.Name, Drain: drains[c.Name], Own: e.Mesh.Primary(c)}
+		for _, g := range e.Mesh.Governors() {
+			if g.Name != d.Own.Name {
+				d.Callers = append(d.Callers, g)
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// OnlyIn lists the services of drained clusters' meshes of which an istiod elsewhere knows no endpoint in any cluster
+// that stays: calls to them would fail. Clusters that do not answer are passed over; err says that nobody could tell.
+func (e Engine) OnlyIn(ctx context.Context, now facts.Snapshot) ([]string, error) {
+	drained := e.Drained(now)
+	var names []string
+	for _, d := range drained {
+		names = append(names, d.Name)
+	}
+	mine := func(namespace string) bool {
+		return slices.ContainsFunc(names, func(c string) bool { f := now.Clusters[c]; return f != nil && traffic.Meshed(f, namespace) })
+	}
+	var last error
+	for _, g := range e.Mesh.Governors() {
+		f := now.Clusters[e.Mesh.Host(g).Name]
+		if slices.Contains(names, g.Name) || f == nil || f.Err != "" {
+			continue
+		}
+		conn, err := e.Dial(e.Mesh.Host(g))
+		if err != nil {
+			last = err
+			continue
+		}
+		hosts, err := status.OnlyIn(ctx, conn, g.IstioNamespace(), names, mine)
+		conn.Close()
+		if last = err; err == nil {
+			return hosts, nil
+		}
+	}
+	return nil, last
+}
+
+// AwaitDrained waits until no proxy sends to drained clusters any more, and theirs prefer others. Clusters that do not
+// answer in facts are not asked, and named in left. Errors: ctx, or somebody who does not come so far within limit.
+func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, limit time.Duration, report func(string)) (left []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for _, d := range e.Drained(now) {
+		for _, g := range append(slices.Clone(d.Callers), d.Own) {
+			f := now.Clusters[e.Mesh.Host(g).Name]
+			if f == nil || f.Err != "" {
+				left = append(left, g.Name)
+				continue
+			}
+			if err := e.await(ctx, d, g, report); err != nil {
+				return left, err
+			}
+		}
+	}
+	slices.Sort(left)
+	return slices.Compact(left), nil
+}
+
+// await asks one cluster's istiods until they have let go of a drained cluster, or prefer another.
+func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, report func(string)) error {
+	conn, err := e.Dial(e.Mesh.Host(g))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		var still string
+		if g.Name == d.Own.Name {
+			if d.To == "" {
+				return nil
+			}
+			still, err = status.Prefers(ctx, conn, g.IstioNamespace(), d.To)
+		} else {
+			still, err = status.Sends(ctx, conn, g.IstioNamespace(), []string{d.Name})
+		}
+		if err == nil && still == "" {
+			return nil
+		}
+		if ctx.Err() == nil && err != nil {
+			still = strings.TrimSpace(err.Error())
+		}
+		if report != nil && still != "" {
+			report(fmt.Sprintf("%s: %s", g.Name, still))
+		}
+		select {
+		case <-ctx.Done():
+			if still == "" {
+				still = "did not answer"
+			}
+			return fmt.Errorf("cluster %s: %s: %w", g.Name, still, ctx.Err())
+		case <-time.After(drainLook):
+		}
+	}
+}

@@ -1,0 +1,250 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"isthmus.dev/isthmus/internal/probe"
+	"isthmus.dev/isthmus/internal/verify"
+)
+
+// TestDrain keeps calls away from west under load, from east, from west itself, and from outside through west's ingress
+// gateway; looks at what is said meanwhile, and lets the calls come back.
+func TestDrain(t *testing.T) {
+	clusters := []string{"east", "west"}
+	doc := drainDocument(t)
+	must(t, doc, "apply", "-f", "-")
+	defer func() {
+		displace(t, clusters...)
+		must(t, doc, "uninstall", "-f", "-", "--yes")
+	}()
+	place(t, clusters...)
+	applyText(t, "west", drainIngress)
+	for _, c := range clusters {
+		reaches(t, c, clusters...)
+	}
+	d := draining{doc: doc}
+	for _, s := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"refused where a service is in that cluster alone", d.refused},
+		{"a dry run shows it and changes nothing", d.shown},
+		{"under load", d.underLoad},
+	} {
+		if !t.Run(s.name, s.run) {
+			t.Fatalf("stopped at %q: the next steps build on it", s.name)
+		}
+	}
+}
+
+type draining struct{ doc string }
+
+func drainDocument(t *testing.T) string {
+	t.Helper()
+	var doc map[string]any
+	if err := yaml.Unmarshal([]byte(document(t, "east", "west")), &doc); err != nil {
+		t.Fatal(err)
+	}
+	doc["spec"].(map[string]any)["istio"].(map[string]any)["profile"] = "default" // with an ingress gateway
+	out, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// drainIngress leads whoever comes from outside to the service.
+const drainIngress = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: outside, namespace: traffic}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside, namespace: traffic}
+spec:
+  gateways: [outside]
+  hosts: ["*"]
+  http:
+  - route:
+    - destination: {host: echo.traffic.svc.cluster.local, port: {number: 80}}
+`
+
+func (d draining) refused(t *testing.T) {
+	kubectl(t, "east", "-n", "traffic", "scale", "deployment", "echo", "--replicas=0")
+	eventually(t, time.Minute, "drain names the service whose pods are in west alone", func() (bool, string) {
+		r := isthmus(t, d.doc, "drain", "west", "-f", "-")
+		return r.code == 1 && strings.Contains(r.err, "echo.traffic.svc.cluster.local") && strings.Contains(r.err, "--force"), r.out + r.err
+	})
+	kubectl(t, "east", "-n", "traffic", "scale", "deployment", "echo", "--replicas=1")
+	kubectl(t, "east", "-n", "traffic", "rollout", "status", "deployment", "echo", "--timeout=60s")
+	reaches(t, "west", "east", "west")
+	if r := isthmus(t, d.doc, "drain", "wset", "-f", "-"); r.code != 2 || !strings.Contains(r.err, "east, west") {
+		t.Errorf("a cluster that there is not: exit %d %s", r.code, r.err)
+	}
+}
+
+func (d draining) shown(t *testing.T) {
+	before := versions(t, "east")
+	r := must(t, d.doc, "drain", "west", "--dry-run", "-f", "-")
+	for _, words := range []string{"istio-remote-secret-west", "west is drained", "Nothing was changed"} {
+		if !strings.Contains(r.out, words) {
+			t.Errorf("no %q in what a dry run shows:\n%s", words, r.out)
+		}
+	}
+	if after := versions(t, "east"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Error("a dry run wrote something")
+	}
+}
+
+// rate is calls a second of each of the loads: together a little more than 200.
+const rate = 70
+
+func (d draining) underLoad(t *testing.T) {
+	const long = 100 * time.Second
+	loads := map[string]func() probe.LoadResult{
+		"from east, HTTP": load(t, "east", "http://echo.traffic:80/", rate, long),
+		"from west, HTTP": load(t, "west", "http://echo.traffic:80/", rate, long),
+		"from west, gRPC": load(t, "west", "grpc://echo.traffic:90", 10, long),
+		"from east, gRPC": load(t, "east", "grpc://echo.traffic:90", 10, long),
+		"from outside":    fromOutside(t, ingress(t, "west"), rate, long),
+	}
+	pause(t.Context(), t, 5*time.Second)
+	r := must(t, d.doc, "drain", "west", "-f", "-")
+	reported := time.Now()
+	if !strings.Contains(r.out, "west is drained") || !strings.Contains(r.out, "go to east") {
+		t.Errorf("drain says: %s", r.out)
+	}
+	d.whileDrained(t)
+	undrained := time.Now()
+	must(t, d.doc, "undrain", "west", "-f", "-")
+	back := time.Now()
+	t.Logf("drained for %s, undrain took %s", undrained.Sub(reported).Round(time.Second), back.Sub(undrained).Round(time.Second))
+	for name, wait := range loads {
+		r := wait()
+		t.Logf("%s: %d calls, %d failed, answered by %v", name, r.Sent, len(r.Misses), r.Clusters)
+		for i, m := range r.Misses {
+			if i < 5 {
+				t.Errorf("%s: a call failed %.1f s after drain reported: %s", name, m.At.Sub(reported).Seconds(), m.Error)
+			}
+		}
+		before, meanwhile, after := 0, 0, 0
+		for _, s := range r.Seconds {
+			end := s.At.Add(time.Second)
+			switch {
+			case end.Before(reported.Add(-20 * time.Second)):
+			case s.At.After(reported) && end.Before(undrained):
+				meanwhile += s.Clusters["west"]
+			case s.At.After(back):
+				after += s.Clusters["west"]
+			case end.Before(reported):
+				before += s.Clusters["west"]
+			}
+		}
+		if meanwhile != 0 {
+			t.Errorf("%s: %d calls reached west after it was reported drained", name, meanwhile)
+		}
+		if before == 0 || after == 0 {
+			t.Errorf("%s: west answered %d calls before and %d after: the load proves nothing", name, before, after)
+		}
+	}
+	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
+		t.Errorf("after undrain there is more to do: %s", r.out)
+	}
+	proved(t, d.doc, 2)
+}
+
+// whileDrained: it lasts though istiods start anew and somebody applies the document, and everybody says so.
+func (d draining) whileDrained(t *testing.T) {
+	for _, c := range []string{"east", "west"} {
+		kubectl(t, c, "-n", "istio-system", "rollout", "restart", "deployment", "istiod")
+		kubectl(t, c, "-n", "istio-system", "rollout", "status", "deployment", "istiod", "--timeout=120s")
+	}
+	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
+		t.Errorf("apply undoes a drain: %s", r.out)
+	}
+	if r := must(t, d.doc, "status", "-f", "-"); !strings.Contains(r.out, "west is drained") {
+		t.Errorf("status does not say it: %s", r.out)
+	}
+	if r := must(t, d.doc, "drain", "west", "-f", "-"); !strings.Contains(r.out, "west is drained") {
+		t.Errorf("drained again: %s", r.out)
+	}
+	if r := isthmus(t, d.doc, "drain", "east", "-f", "-"); r.code != 1 || !strings.Contains(r.err, "cannot be drained") {
+		t.Errorf("the last cluster was drained too: exit %d %s%s", r.code, r.out, r.err)
+	}
+	r := must(t, d.doc, "verify", "-f", "-", "-o", "json")
+	var proof verify.Proof
+	if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(proof.Cells, func(c verify.Cell) bool { return c.Drained })
+	if !proof.Passed || i < 0 || proof.Cells[i].From != "east" || proof.Cells[i].To != "west" {
+		t.Errorf("verify: %+v", proof)
+	}
+	if r := isthmus(t, d.doc, "explain", "--from", "east", "--to", "west", "-f", "-"); !strings.Contains(r.out, "isthmus undrain west") {
+		t.Errorf("explain: %s%s", r.out, r.err)
+	}
+}
+
+// fromOutside makes calls as a client outside the mesh does, over connections that it keeps.
+func fromOutside(t *testing.T, address string, rate int, long time.Duration) func() probe.LoadResult {
+	t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: rate}}
+	out := probe.LoadResult{Began: time.Now(), Clusters: map[string]int{}}
+	for range int(long / time.Second) {
+		out.Seconds = append(out.Seconds, probe.Second{At: out.Began.Add(time.Duration(len(out.Seconds)) * time.Second), Clusters: map[string]int{}})
+	}
+	var mu sync.Mutex
+	var calls sync.WaitGroup
+	once := func(second int) {
+		at := time.Now()
+		var reply probe.Reply
+		resp, err := client.Get("http://" + address + "/")
+		if err == nil {
+			defer resp.Body.Close()
+			text, _ := io.ReadAll(resp.Body)
+			if err = json.Unmarshal(text, &reply); err != nil {
+				err = fmt.Errorf("%d %s", resp.StatusCode, text)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		out.Sent++
+		if err != nil {
+			out.Misses = append(out.Misses, probe.Miss{At: at, TookMillis: time.Since(at).Milliseconds(), Error: err.Error()})
+			return
+		}
+		out.Answered++
+		out.Clusters[reply.Cluster]++
+		out.Seconds[second].Clusters[reply.Cluster]++
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range rate * int(long/time.Second) {
+			time.Sleep(time.Until(out.Began.Add(time.Duration(n) * time.Second / time.Duration(rate))))
+			calls.Go(func() { once(n / rate) })
+		}
+		calls.Wait()
+	}()
+	return func() probe.LoadResult {
+		<-done
+		return out
+	}
+}

@@ -1,0 +1,239 @@
+//go:build lab
+
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"isthmus.dev/isthmus/internal/probe"
+	"isthmus.dev/isthmus/lab"
+)
+
+// trafficWorkloads are a service with pods in every cluster, and who calls it.
+const trafficWorkloads = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: traffic, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo, namespace: traffic}
+spec:
+  selector: {app: echo}
+  ports:
+  - {name: http, port: 80, targetPort: 8080}
+  - {name: grpc, port: 90, targetPort: 9090}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo, namespace: traffic}
+spec:
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo, version: v1}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: server, image: lab.local/isthmus:dev, imagePullPolicy: IfNotPresent, args: [probe, serve, --cluster, CLUSTER]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: caller, namespace: traffic}
+spec:
+  selector: {matchLabels: {app: caller}}
+  template:
+    metadata: {labels: {app: caller}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: caller, image: lab.local/isthmus:dev, imagePullPolicy: IfNotPresent, args: [probe, serve, --cluster, CLUSTER]}
+`
+
+// place puts the workloads into clusters and waits until those of each call those of all.
+func place(t *testing.T, clusters ...string) {
+	t.Helper()
+	for _, c := range clusters {
+		applyText(t, c, strings.ReplaceAll(trafficWorkloads, "CLUSTER", c))
+	}
+	for _, c := range clusters {
+		for _, d := range []string{"echo", "caller"} {
+			kubectl(t, c, "-n", "traffic", "rollout", "status", "deployment", d, "--timeout=120s")
+		}
+	}
+}
+
+func applyText(t *testing.T, cluster, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), "--context", cluster, "--kubeconfig", world.kubeconfig, "apply", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", cluster, err, out)
+	}
+}
+
+func displace(t *testing.T, clusters ...string) {
+	t.Helper()
+	for _, c := range clusters {
+		if out, err := tryKubectl(t, c, "delete", "namespace", "traffic", "--ignore-not-found"); err != nil {
+			t.Errorf("%s: %s", c, out)
+		}
+	}
+}
+
+// reaches waits until calls from one cluster are answered in all of some clusters.
+func reaches(t *testing.T, from string, to ...string) {
+	t.Helper()
+	eventually(t, 2*time.Minute, fmt.Sprintf("calls from %s are answered in %s", from, strings.Join(to, ", ")), func() (bool, string) {
+		r := load(t, from, "http://echo.traffic:80/", 40, time.Second)()
+		for _, c := range to {
+			if r.Clusters[c] == 0 {
+				return false, fmt.Sprint(r.Clusters, r.Misses)
+			}
+		}
+		return len(r.Misses) == 0, fmt.Sprint(r.Clusters, r.Misses)
+	})
+}
+
+// load begins calls from a cluster's caller, and returns what waits for how they went.
+func load(t *testing.T, from, to string, rate int, long time.Duration) func() probe.LoadResult {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), world.programs.Program("kubectl"), "--kubeconfig", world.kubeconfig, "--context", from,
+		"-n", "traffic", "exec", "deploy/caller", "-c", "caller", "--",
+		"/isthmus", "probe", "load", "-o", "json", "--to", to, "--rate", fmt.Sprint(rate), "--for", long.String(), "--timeout", "5s")
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() probe.LoadResult {
+		t.Helper()
+		err := cmd.Wait()
+		var r probe.LoadResult
+		if json.Unmarshal(out.Bytes(), &r) != nil || r.Sent == 0 {
+			t.Fatalf("load from %s to %s: %v: %s%s", from, to, err, out.String(), errOut.String())
+		}
+		return r
+	}
+}
+
+// trafficDocument is the quickstart's with spec.traffic.
+func trafficDocument(t *testing.T, mode string, clusters ...string) string {
+	t.Helper()
+	var doc map[string]any
+	if err := yaml.Unmarshal([]byte(document(t, clusters...)), &doc); err != nil {
+		t.Fatal(err)
+	}
+	doc["spec"].(map[string]any)["traffic"] = map[string]any{"failover": map[string]any{"mode": mode}}
+	out, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestFailover kills all pods of a service in one cluster, and then cuts a whole cluster off, under load: first in a
+// mesh of Istio's own behaviour, then with the defaults that Isthmus sets.
+func TestFailover(t *testing.T) {
+	clusters := []string{"east", "west"}
+	for _, mode := range []string{"off", "on"} {
+		doc := trafficDocument(t, mode, clusters...)
+		must(t, doc, "apply", "-f", "-")
+		if mode == "off" {
+			defer func() {
+				displace(t, clusters...)
+				must(t, doc, "uninstall", "-f", "-", "--yes")
+			}()
+			place(t, clusters...)
+		}
+		reaches(t, "east", clusters...)
+		t.Run("pods killed, failover "+mode, func(t *testing.T) { podsKilled(t, mode) })
+		place(t, "east")
+		reaches(t, "east", clusters...)
+		t.Run("cluster cut off, failover "+mode, func(t *testing.T) { cutOff(t, mode) })
+	}
+}
+
+// watched are both loads of a disturbance: many short connections' worth of HTTP/1.1, and one HTTP/2 connection.
+func watched(t *testing.T, long time.Duration) func() map[string]probe.LoadResult {
+	t.Helper()
+	http, grpc := load(t, "east", "http://echo.traffic:80/", 20, long), load(t, "east", "grpc://echo.traffic:90", 20, long)
+	return func() map[string]probe.LoadResult { return map[string]probe.LoadResult{"http": http(), "grpc": grpc()} }
+}
+
+func podsKilled(t *testing.T, mode string) {
+	results := watched(t, 15*time.Second)
+	pause(t.Context(), t, 4*time.Second)
+	killed := time.Now()
+	kubectl(t, "east", "-n", "traffic", "scale", "deployment", "echo", "--replicas=0")
+	kubectl(t, "east", "-n", "traffic", "delete", "pods", "-l", "app=echo", "--force", "--grace-period=0", "--wait=false")
+	for protocol, r := range results() {
+		t.Logf("failover %s, %s: %s", mode, protocol, told(r, killed))
+		if late := since(r, killed.Add(8*time.Second)); late > 0 {
+			t.Errorf("%s: %d calls failed long after the pods were gone", protocol, late)
+		}
+		if r.Seconds[len(r.Seconds)-1].Clusters["west"] == 0 {
+			t.Errorf("%s: at the end nothing was answered in west: %+v", protocol, r.Seconds[len(r.Seconds)-1])
+		}
+	}
+}
+
+func cutOff(t *testing.T, mode string) {
+	const until, long = 25 * time.Second, 60 * time.Second
+	results := watched(t, long)
+	pause(t.Context(), t, 4*time.Second)
+	cut := time.Now()
+	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "cut", Cluster: "west"}); err != nil {
+		t.Fatal(err)
+	}
+	pause(t.Context(), t, until)
+	healed := time.Now()
+	if _, err := world.lab.Mend(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	for protocol, r := range results() {
+		t.Logf("failover %s, %s: %s", mode, protocol, told(r, cut))
+		// The last ten seconds of the cut: half of the calls fail there in a mesh of Istio's own behaviour.
+		late := since(r, healed.Add(-10*time.Second)) - since(r, healed)
+		if mode == "on" && late > 0 {
+			t.Errorf("%s: %d calls that began in the last ten seconds of the cut failed", protocol, late)
+		}
+		if mode == "off" && late == 0 {
+			t.Errorf("%s: nothing failed without failover: the cut is no fault, and the test proves nothing", protocol)
+		}
+		if last := r.Seconds[len(r.Seconds)-1]; mode == "on" && last.Clusters["west"] == 0 {
+			t.Errorf("%s: west is not called again after the cut healed: %+v", protocol, last)
+		}
+	}
+	reaches(t, "east", "east", "west")
+}
+
+// since counts the calls that failed and began at or after a moment.
+func since(r probe.LoadResult, moment time.Time) int {
+	return len(slices.DeleteFunc(slices.Clone(r.Misses), func(m probe.Miss) bool { return m.At.Before(moment) }))
+}
+
+// told is a load in one line.
+func told(r probe.LoadResult, from time.Time) string {
+	s := fmt.Sprintf("%d of %d calls failed", len(r.Misses), r.Sent)
+	if len(r.Misses) > 0 {
+		last := slices.MaxFunc(r.Misses, func(a, b probe.Miss) int { return a.Ended().Compare(b.Ended()) })
+		s += fmt.Sprintf(", the last %.1f s after the fault (begun %.1f s after it): %s", last.Ended().Sub(from).Seconds(), last.At.Sub(from).Seconds(), last.Error)
+	}
+	var back []string
+	for _, x := range r.Seconds {
+		back = append(back, fmt.Sprintf("%d/%d", x.Clusters["east"], x.Clusters["west"]))
+	}
+	return s + "; answered each second by east/west: " + strings.Join(back, " ")
+}
