@@ -15,13 +15,12 @@ type Traffic struct {
 // preference for the caller's own region and zone holds too, which needs outlier detection
 // (istio.io: locality load balancing).
 type Failover struct {
-	// Mode is "on", or "off" for Istio's own behaviour: a call waits 10s for a connection, and endpoints of a cluster
+	// Enabled is true, or false for Istio's own behaviour: a call waits 10s for a connection, and endpoints of a cluster
 	// that is gone go on being called.
 	//
 	// +optional
-	// +kubebuilder:default="on"
-	// +kubebuilder:validation:Enum="on";"off"
-	Mode string `json:"mode,omitempty"`
+	// +kubebuilder:default=true
+	Enabled *bool `json:"enabled,omitempty"`
 	// ConnectTimeout is how long a connection may take, TLS handshake included, until another endpoint is tried.
 	// Callers' own timeouts should be longer.
 	//

@@ -64,7 +64,7 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 			return Mesh{}, fmt.Errorf("read duration: %w", err)
 		}
 	}
-	if spec.Traffic.Failover.Mode == "on" {
+	if on := spec.Traffic.Failover.Enabled; on == nil || *on {
 		m.Failover = &failover
 	}
 	m.Resources = resources(spec.Resources, source)

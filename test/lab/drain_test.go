@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"isthmus.dev/isthmus/internal/probe"
 	"isthmus.dev/isthmus/internal/verify"
 )
@@ -23,7 +21,9 @@ import (
 // gateway; looks at what is said meanwhile, and lets the calls come back.
 func TestDrain(t *testing.T) {
 	clusters := []string{"east", "west"}
-	doc := drainDocument(t)
+	doc := trafficDocument(t, func(spec map[string]any) {
+		spec["istio"].(map[string]any)["profile"] = "default" // with an ingress gateway
+	})
 	must(t, doc, "apply", "-f", "-")
 	defer func() {
 		displace(t, clusters...)
@@ -50,20 +50,6 @@ func TestDrain(t *testing.T) {
 }
 
 type draining struct{ doc string }
-
-func drainDocument(t *testing.T) string {
-	t.Helper()
-	var doc map[string]any
-	if err := yaml.Unmarshal([]byte(document(t, "east", "west")), &doc); err != nil {
-		t.Fatal(err)
-	}
-	doc["spec"].(map[string]any)["istio"].(map[string]any)["profile"] = "default" // with an ingress gateway
-	out, err := yaml.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
-}
 
 // drainIngress leads whoever comes from outside to the service.
 const drainIngress = `
@@ -145,12 +131,16 @@ func (d draining) underLoad(t *testing.T) {
 			}
 		}
 		before, meanwhile, after := 0, 0, 0
+		var when []string
 		for _, s := range r.Seconds {
 			end := s.At.Add(time.Second)
 			switch {
 			case end.Before(reported.Add(-20 * time.Second)):
 			case s.At.After(reported) && end.Before(undrained):
-				meanwhile += s.Clusters["west"]
+				if n := s.Clusters["west"]; n > 0 {
+					meanwhile += n
+					when = append(when, fmt.Sprintf("%d at %.0f s", n, s.At.Sub(reported).Seconds()))
+				}
 			case s.At.After(back):
 				after += s.Clusters["west"]
 			case end.Before(reported):
@@ -158,7 +148,7 @@ func (d draining) underLoad(t *testing.T) {
 			}
 		}
 		if meanwhile != 0 {
-			t.Errorf("%s: %d calls reached west after it was reported drained", name, meanwhile)
+			t.Errorf("%s: %d calls reached west after it was reported drained: %s", name, meanwhile, strings.Join(when, ", "))
 		}
 		if before == 0 || after == 0 {
 			t.Errorf("%s: west answered %d calls before and %d after: the load proves nothing", name, before, after)
