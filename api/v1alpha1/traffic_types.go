@@ -22,10 +22,11 @@ type Failover struct {
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
 	// ConnectTimeout is how long a connection may take, TLS handshake included, until another endpoint is tried.
-	// Callers' own timeouts should be longer.
+	// Callers' own timeouts should be longer. A proxy that has much to do needs its time for a handshake: shorter is not
+	// better.
 	//
 	// +optional
-	// +kubebuilder:default="1s"
+	// +kubebuilder:default="2s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="a connection gets one second at least"
 	ConnectTimeout Duration `json:"connectTimeout,omitempty"`
 	// DeadAfter is how long a connection may leave data unacknowledged until it is given up (TCP_USER_TIMEOUT of

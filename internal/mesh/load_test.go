@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 		CredentialTTL: 2160 * time.Hour,
 		EastWest:      v1alpha1.EastWestGateway{Replicas: &one, ServiceType: "LoadBalancer"},
 		MTLS:          "STRICT",
-		Failover:      &mesh.Failover{ConnectTimeout: time.Second, DeadAfter: 3 * time.Second, EjectionTime: 10 * time.Second, ConsecutiveFailures: 3},
+		Failover:      &mesh.Failover{ConnectTimeout: 2 * time.Second, DeadAfter: 3 * time.Second, EjectionTime: 10 * time.Second, ConsecutiveFailures: 3},
 		Access:        v1alpha1.Authorization{Default: "allow", Mode: "enforce"},
 		Verify:        v1alpha1.Verify{Namespace: "isthmus-verify", ImagePullPolicy: "IfNotPresent"},
 		Source:        "mesh.yaml",

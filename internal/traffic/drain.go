@@ -192,7 +192,7 @@ func with(list []object.Object, o object.Object) []object.Object {
 }
 
 // defaults are those of v1alpha1.Failover, for a mesh that has it off while a cluster is drained.
-var defaults = mesh.Failover{ConnectTimeout: time.Second, DeadAfter: 3 * time.Second, EjectionTime: 10 * time.Second, ConsecutiveFailures: 3}
+var defaults = mesh.Failover{ConnectTimeout: 2 * time.Second, DeadAfter: 3 * time.Second, EjectionTime: 10 * time.Second, ConsecutiveFailures: 3}
 
 // preferring is a mesh configuration with another preference among localities.
 func preferring(config *unstructured.Unstructured, to string) (*unstructured.Unstructured, error) {

@@ -42,6 +42,7 @@ func TestDrain(t *testing.T) {
 		{"refused where a service is in that cluster alone", d.refused},
 		{"a dry run shows it and changes nothing", d.shown},
 		{"under load", d.underLoad},
+		{"it lasts, and everybody says so", d.lasts},
 	} {
 		if !t.Run(s.name, s.run) {
 			t.Fatalf("stopped at %q: the next steps build on it", s.name)
@@ -99,11 +100,11 @@ func (d draining) shown(t *testing.T) {
 	}
 }
 
-// rate is calls a second of each of the loads: together a little more than 200.
-const rate = 70
+// rate is calls a second of each of the larger loads: together 200.
+const rate = 60
 
 func (d draining) underLoad(t *testing.T) {
-	const long = 100 * time.Second
+	const long = 50 * time.Second
 	loads := map[string]func() probe.LoadResult{
 		"from east, HTTP": load(t, "east", "http://echo.traffic:80/", rate, long),
 		"from west, HTTP": load(t, "west", "http://echo.traffic:80/", rate, long),
@@ -112,62 +113,62 @@ func (d draining) underLoad(t *testing.T) {
 		"from outside":    fromOutside(t, ingress(t, "west"), rate, long),
 	}
 	pause(t.Context(), t, 5*time.Second)
+	began := time.Now()
 	r := must(t, d.doc, "drain", "west", "-f", "-")
 	reported := time.Now()
 	if !strings.Contains(r.out, "west is drained") || !strings.Contains(r.out, "go to east") {
 		t.Errorf("drain says: %s", r.out)
 	}
-	d.whileDrained(t)
+	pause(t.Context(), t, 12*time.Second)
 	undrained := time.Now()
 	must(t, d.doc, "undrain", "west", "-f", "-")
 	back := time.Now()
-	t.Logf("drained for %s, undrain took %s", undrained.Sub(reported).Round(time.Second), back.Sub(undrained).Round(time.Second))
 	for name, wait := range loads {
-		r := wait()
-		t.Logf("%s: %d calls, %d failed, answered by %v", name, r.Sent, len(r.Misses), r.Clusters)
-		for i, m := range r.Misses {
-			if i < 5 {
-				t.Errorf("%s: a call failed %.1f s after drain reported: %s", name, m.At.Sub(reported).Seconds(), m.Error)
-			}
-		}
-		before, meanwhile, after := 0, 0, 0
-		var when []string
-		for _, s := range r.Seconds {
-			end := s.At.Add(time.Second)
-			switch {
-			case end.Before(reported.Add(-20 * time.Second)):
-			case s.At.After(reported) && end.Before(undrained):
-				if n := s.Clusters["west"]; n > 0 {
-					meanwhile += n
-					when = append(when, fmt.Sprintf("%d at %.0f s", n, s.At.Sub(reported).Seconds()))
-				}
-			case s.At.After(back):
-				after += s.Clusters["west"]
-			case end.Before(reported):
-				before += s.Clusters["west"]
-			}
-		}
-		if meanwhile != 0 {
-			t.Errorf("%s: %d calls reached west after it was reported drained: %s", name, meanwhile, strings.Join(when, ", "))
-		}
-		if before == 0 || after == 0 {
-			t.Errorf("%s: west answered %d calls before and %d after: the load proves nothing", name, before, after)
-		}
+		judged(t, name, wait(), began, reported, undrained, back)
 	}
-	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
-		t.Errorf("after undrain there is more to do: %s", r.out)
-	}
-	proved(t, d.doc, 2)
 }
 
-// whileDrained: it lasts though istiods start anew and somebody applies the document, and everybody says so.
-func (d draining) whileDrained(t *testing.T) {
+// judged: not one call fails, none reaches west while it is drained, and it answers before and after.
+func judged(t *testing.T, name string, r probe.LoadResult, began, reported, undrained, back time.Time) {
+	t.Helper()
+	t.Logf("%s: %d calls, %d failed, answered by %v", name, r.Sent, len(r.Misses), r.Clusters)
+	for i, m := range r.Misses {
+		if i < 5 {
+			t.Errorf("%s: a call failed %.1f s after drain reported: %s", name, m.At.Sub(reported).Seconds(), m.Error)
+		}
+	}
+	before, after := 0, 0
+	for _, s := range r.Seconds {
+		n, end := s.Clusters["west"], s.At.Add(time.Second)
+		switch {
+		case end.Before(began):
+			before += n
+		case s.At.After(reported) && end.Before(undrained) && n > 0:
+			t.Errorf("%s: %d calls reached west in a second that began %.0f s after it was reported drained", name, n, s.At.Sub(reported).Seconds())
+		case s.At.After(back):
+			after += n
+		}
+	}
+	if before == 0 || after == 0 {
+		t.Errorf("%s: west answered %d calls before and %d after: the load proves nothing", name, before, after)
+	}
+}
+
+// lasts: istiods that start anew and somebody who applies the document change nothing, and everybody says so.
+func (d draining) lasts(t *testing.T) {
+	must(t, d.doc, "drain", "west", "-f", "-")
+	reported := time.Now()
 	for _, c := range []string{"east", "west"} {
 		kubectl(t, c, "-n", "istio-system", "rollout", "restart", "deployment", "istiod")
 		kubectl(t, c, "-n", "istio-system", "rollout", "status", "deployment", "istiod", "--timeout=120s")
 	}
 	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
 		t.Errorf("apply undoes a drain: %s", r.out)
+	}
+	for _, c := range []string{"east", "west"} {
+		if r := load(t, c, "http://echo.traffic:80/", 20, 5*time.Second)(); r.Clusters["west"] != 0 || r.Answered == 0 {
+			t.Errorf("calls from %s, %s after it was reported drained: answered by %v, missed %v", c, time.Since(reported).Round(time.Second), r.Clusters, r.Misses)
+		}
 	}
 	if r := must(t, d.doc, "status", "-f", "-"); !strings.Contains(r.out, "west is drained") {
 		t.Errorf("status does not say it: %s", r.out)
@@ -190,6 +191,12 @@ func (d draining) whileDrained(t *testing.T) {
 	if r := isthmus(t, d.doc, "explain", "--from", "east", "--to", "west", "-f", "-"); !strings.Contains(r.out, "isthmus undrain west") {
 		t.Errorf("explain: %s%s", r.out, r.err)
 	}
+	must(t, d.doc, "undrain", "west", "-f", "-")
+	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
+		t.Errorf("after undrain there is more to do: %s", r.out)
+	}
+	proved(t, d.doc, 2)
+	reaches(t, "west", "east", "west")
 }
 
 // fromOutside makes calls as a client outside the mesh does, over connections that it keeps.
