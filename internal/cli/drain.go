@@ -38,7 +38,7 @@ it so, status shows it, and isthmus undrain ends it.
 
 It is refused while a service has pods in that cluster alone: its callers would have nobody (--force). It does only
 this: where the document wants more by now it is refused too (--with-changes does both).`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someClusters,
 		RunE: func(c *cobra.Command, args []string) error { return e.drain(c.Context(), args, nil, flags) },
 	}
 	addDrainFlags(c, &flags)
@@ -51,11 +51,18 @@ func newUndrain(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "undrain CLUSTER...",
 		Short: "Let calls reach a drained cluster again",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  someClusters,
 		RunE:  func(c *cobra.Command, args []string) error { return e.drain(c.Context(), nil, args, flags) },
 	}
 	addDrainFlags(c, &flags)
 	return c
+}
+
+func someClusters(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("which cluster? isthmus %s CLUSTER; the mesh and its clusters: isthmus status", c.Name())
+	}
+	return nil
 }
 
 func addDrainFlags(c *cobra.Command, f *drainFlags) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/status"
 )
@@ -58,7 +59,9 @@ func sickReport() status.Report {
 }
 
 func TestStatusPage(t *testing.T) {
-	for name, r := range map[string]status.Report{"status-well.txt": statusReport(), "status-sick.txt": sickReport()} {
+	drained := statusReport()
+	drained.Clusters[1].Drained = &facts.Drain{On: true, Since: drained.Taken.Add(-3 * time.Hour), To: "east"}
+	for name, r := range map[string]status.Report{"status-well.txt": statusReport(), "status-drained.txt": drained, "status-sick.txt": sickReport()} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
 			statusPage(screen.NewPage(&b, false), r)

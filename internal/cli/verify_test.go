@@ -81,10 +81,13 @@ func gatewayDown() verify.Proof {
 func TestProofPages(t *testing.T) {
 	kept := provedMesh(2)
 	kept.Kept = true
+	drained := provedMesh(2)
+	drained.Cells[1].Drained, drained.Cells[1].Calls = true, nil
 	cases := []struct {
 		reason, file string
 		proof        verify.Proof
 	}{
+		{"a cluster is drained", "verify-drained.txt", drained},
 		{"everything works", "verify-green.txt", provedMesh(2)},
 		{"the workloads are kept", "verify-kept.txt", kept},
 		{"a gateway is gone", "verify-gateway.txt", gatewayDown()},

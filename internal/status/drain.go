@@ -39,7 +39,7 @@ func Prefers(ctx context.Context, conn *cluster.Conn, namespace, to string) (not
 }
 
 func judgePrefers(pod string, config meshConfig, proxies []ProxyStatus, to string) string {
-	if !slices.ContainsFunc(config.LocalityLbSetting.FailoverPriority, func(s string) bool { return strings.HasSuffix(s, "="+to) }) {
+	if !slices.ContainsFunc(config.LocalityLbSetting.FailoverPriority, func(s string) bool { _, value, _ := strings.Cut(s, "="); return value == to }) {
 		return pod + " does not prefer " + to + " yet"
 	}
 	if behind := inStep(proxies).Behind; len(behind) > 0 {
