@@ -33,7 +33,14 @@ func newProbeServe(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer HTTP, gRPC and TCP by saying what was seen of the call",
-		Args:  cobra.NoArgs,
+		Long: `Serve answers every call by saying what it saw of it. An HTTP call's path can ask for more:
+
+  /-/count                      how many calls came, by path
+  /-/status/503                 an answer with that status
+  /-/status/503?cluster=east    with that status in that cluster alone
+  /-/status/503?attempts=2      with that status to the first two attempts (X-Envoy-Attempt-Count)
+  /-/wait/5s                    an answer after that time, a minute at most`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s.Pod = cmp.Or(s.Pod, e.Env("POD_NAME"), e.Env("HOSTNAME"))
 			return s.Serve(c.Context(), func(at probe.Addresses) {
@@ -43,6 +50,7 @@ func newProbeServe(e *env) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&s.Cluster, "cluster", "", "the cluster to put into replies")
+	f.StringVar(&s.Version, "version", "", "the version to put into replies")
 	f.StringVar(&s.Pod, "pod", "", "the pod to put into replies (default: POD_NAME, then HOSTNAME)")
 	f.StringVar(&s.HTTP, "http", fmt.Sprintf(":%d", probe.PortHTTP), "address for HTTP/1.1 and HTTP/2 without TLS; - for none")
 	f.StringVar(&s.GRPC, "grpc", fmt.Sprintf(":%d", probe.PortGRPC), "address for gRPC's health service; - for none")

@@ -65,7 +65,7 @@ func (c Caller) Do(ctx context.Context, call Call) Result {
 	case HTTP:
 		once, end = httpCaller(target, call)
 	case GRPC:
-		once, end = grpcCaller(target)
+		once, end = grpcCaller(target, call)
 	case TCP:
 		once, end = tcpCaller(target)
 	case TLS:

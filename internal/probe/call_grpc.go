@@ -38,18 +38,26 @@ func (d *dialer) why() error {
 }
 
 // grpcCaller asks the standard health service, over one connection for all.
-func grpcCaller(target *url.URL) (func(context.Context, *Result) error, func()) {
+func grpcCaller(target *url.URL, call Call) (func(context.Context, *Result) error, func()) {
 	d := &dialer{}
-	conn, err := grpc.NewClient("passthrough:///"+target.Host,
+	sent, authority := metadata.MD{}, target.Host
+	for name, value := range call.Headers {
+		if strings.EqualFold(name, "host") {
+			authority = value
+			continue
+		}
+		sent.Set(name, value)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+target.Host, grpc.WithAuthority(authority),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(d.dial),
 		grpc.WithDisableServiceConfig(), grpc.WithNoProxy(), grpc.WithUserAgent("isthmus-probe"))
 	if err != nil {
 		return func(context.Context, *Result) error { return fmt.Errorf("make client: %w", err) }, func() {}
 	}
 	client := healthpb.NewHealthClient(conn)
-	call := func(ctx context.Context, r *Result) error {
+	once := func(ctx context.Context, r *Result) error {
 		var header metadata.MD
-		_, err := client.Check(ctx, &healthpb.HealthCheckRequest{}, grpc.Header(&header))
+		_, err := client.Check(metadata.NewOutgoingContext(ctx, sent), &healthpb.HealthCheckRequest{}, grpc.Header(&header))
 		if err != nil {
 			return grpcError(err, d.why())
 		}
@@ -59,7 +67,7 @@ func grpcCaller(target *url.URL) (func(context.Context, *Result) error, func()) 
 		}
 		return r.take([]byte(replies[0]))
 	}
-	return call, func() { _ = conn.Close() }
+	return once, func() { _ = conn.Close() }
 }
 
 // grpcError tells a call that found no connection from one that was answered with a status.

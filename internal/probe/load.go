@@ -96,7 +96,7 @@ func loadCaller(call Call, rate int) (func(context.Context, *Result) error, func
 		once, end := httpCallerOver(target, call, &http.Transport{MaxIdleConnsPerHost: rate})
 		return once, end, nil
 	case GRPC:
-		once, end := grpcCaller(target)
+		once, end := grpcCaller(target, call)
 		return once, end, nil
 	case TCP:
 		once, end := tcpCaller(target)

@@ -33,7 +33,7 @@ func serve(t *testing.T) Addresses {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := make(chan Addresses, 1)
 	done := make(chan error, 1)
-	s := Server{Cluster: "west", Pod: "server-1", HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", TCP: "127.0.0.1:0"}
+	s := Server{Cluster: "west", Version: "v2", Pod: "server-1", HTTP: "127.0.0.1:0", GRPC: "127.0.0.1:0", TCP: "127.0.0.1:0"}
 	go func() { done <- s.Serve(ctx, func(a Addresses) { at <- a }) }()
 	t.Cleanup(func() {
 		cancel()
@@ -61,15 +61,15 @@ func TestCallsAreAnswered(t *testing.T) {
 	want := []Result{
 		{
 			ID: "1", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3}, Code: 200,
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "http/1.1"},
+			Reply: &Reply{Cluster: "west", Version: "v2", Pod: "server-1", Protocol: "http/1.1"},
 		},
 		{
 			ID: "2", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "grpc"},
+			Reply: &Reply{Cluster: "west", Version: "v2", Pod: "server-1", Protocol: "grpc"},
 		},
 		{
 			ID: "3", OK: true, Sent: 3, Answered: 3, Clusters: map[string]int{"west": 3},
-			Reply: &Reply{Cluster: "west", Pod: "server-1", Protocol: "tcp", Echo: "isthmus-probe"},
+			Reply: &Reply{Cluster: "west", Version: "v2", Pod: "server-1", Protocol: "tcp", Echo: "isthmus-probe"},
 		},
 	}
 	got := newCaller().All(t.Context(), calls)

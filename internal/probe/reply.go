@@ -27,8 +27,9 @@ const (
 
 // A Reply is what a server says of one call.
 type Reply struct {
-	// Cluster and Pod are where the server runs, as it was told at its start.
+	// Cluster and Pod are where the server runs, Version which of a service it is, as it was told at its start.
 	Cluster string `json:"cluster"`
+	Version string `json:"version,omitempty"`
 	Pod     string `json:"pod,omitempty"`
 	// Protocol is how the call came in: "http/1.1", "http/2.0", "grpc", "tcp".
 	Protocol string `json:"protocol"`
@@ -43,13 +44,18 @@ type Reply struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	// Echo is the line that a tcp call sent.
 	Echo string `json:"echo,omitempty"`
+	// Counts, for a call that asked for them (path /-/count), are the HTTP calls since the server began, by path.
+	Counts map[string]int `json:"counts,omitempty"`
 }
 
 // told are the headers that a reply repeats: those by which a call is followed through proxies.
 var told = []string{
-	"Host", "User-Agent", "X-Envoy-Attempt-Count", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id",
+	"Host", "User-Agent", headerAttempt, "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id",
 	"X-Envoy-Peer-Metadata-Id", "Traceparent", "X-B3-Traceid",
 }
+
+// headerAttempt is where the caller's proxy says how often it has tried; the first time it says 1.
+const headerAttempt = "X-Envoy-Attempt-Count"
 
 // headerXFCC is where Envoy says what it saw of certificates.
 const headerXFCC = "X-Forwarded-Client-Cert"

@@ -15,7 +15,7 @@ type Call struct {
 	TimeoutMillis int `json:"timeoutMillis,omitempty"`
 	// SNI is the server name that a tls call asks for; empty: none.
 	SNI string `json:"sni,omitempty"`
-	// Method and Headers are an http call's; no method: GET.
+	// Method is an http call's; none: GET. Headers are an http or grpc call's; "host" is whom it asks for.
 	Method  string            `json:"method,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 	// Forge makes a tls call present a certificate for this SPIFFE identity, signed by a root made on the spot.

@@ -34,8 +34,8 @@ const (
 
 // A Server answers calls by saying what it saw of them.
 type Server struct {
-	// Cluster and Pod are put into every reply.
-	Cluster, Pod string
+	// Cluster, Version and Pod are put into every reply.
+	Cluster, Version, Pod string
 	// HTTP, GRPC and TCP are addresses to listen on; empty: the usual ports on every address. "-": do not.
 	HTTP, GRPC, TCP string
 }
@@ -85,7 +85,7 @@ func (s Server) serveHTTP(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler: http.HandlerFunc(s.answerHTTP), Protocols: &protocols,
+		Handler: s.answerHTTP(new(tally)), Protocols: &protocols,
 		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
 	}
 	stop := context.AfterFunc(ctx, func() {
@@ -102,13 +102,6 @@ func (s Server) serveHTTP(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (s Server) answerHTTP(w http.ResponseWriter, r *http.Request) {
-	reply := Reply{Cluster: s.Cluster, Pod: s.Pod, Protocol: strings.ToLower(r.Proto), Remote: r.RemoteAddr}
-	reply.fill(headerOf(r))
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(reply) // the caller is gone: nobody to tell
-}
-
 // serveGRPC serves the standard health service; the reply goes with it as metadata.
 func (s Server) serveGRPC(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.UnaryInterceptor(s.answerGRPC))
@@ -122,7 +115,7 @@ func (s Server) serveGRPC(ctx context.Context, l net.Listener) error {
 }
 
 func (s Server) answerGRPC(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	reply := Reply{Cluster: s.Cluster, Pod: s.Pod, Protocol: GRPC}
+	reply := Reply{Cluster: s.Cluster, Version: s.Version, Pod: s.Pod, Protocol: GRPC}
 	if p, ok := peer.FromContext(ctx); ok {
 		reply.Remote = p.Addr.String()
 	}
@@ -173,7 +166,7 @@ func (s Server) answerTCP(conn net.Conn) {
 			return
 		}
 		reply := Reply{
-			Cluster: s.Cluster, Pod: s.Pod, Protocol: TCP, Remote: conn.RemoteAddr().String(), Echo: lines.Text(),
+			Cluster: s.Cluster, Version: s.Version, Pod: s.Pod, Protocol: TCP, Remote: conn.RemoteAddr().String(), Echo: lines.Text(),
 		}
 		if out.Encode(reply) != nil {
 			return

@@ -74,9 +74,19 @@ func (a access) text(t testing.TB) string {
 
 const original = "../../examples/original"
 
-// originalDocument is examples/original/mesh.yaml with the lab's clusters and the lab's preset of the quickstart. It
-// comes through standard input, so its paths are taken from the current folder.
+// originalDocument is examples/original/mesh.yaml in the lab.
 func originalDocument(t testing.TB) map[string]any {
+	t.Helper()
+	doc := inTheLab(t, original, 2)
+	// How often istiod reads an issuer's keys; 20 minutes by default.
+	spec := doc["spec"].(map[string]any)
+	spec["istio"].(map[string]any)["values"].(map[string]any)["pilot"].(map[string]any)["env"].(map[string]any)["PILOT_JWT_PUB_KEY_REFRESH_INTERVAL"] = "5s"
+	return doc
+}
+
+// inTheLab is an example's mesh.yaml, which names some files of resources, with the lab's clusters and the lab's preset of
+// the quickstart. It comes through standard input, so its paths are taken from the current folder.
+func inTheLab(t testing.TB, example string, files int) map[string]any {
 	t.Helper()
 	read := func(text []byte) map[string]any {
 		var doc map[string]any
@@ -85,7 +95,7 @@ func originalDocument(t testing.TB) map[string]any {
 		}
 		return doc
 	}
-	text, err := os.ReadFile(original + "/mesh.yaml")
+	text, err := os.ReadFile(example + "/mesh.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,14 +105,12 @@ func originalDocument(t testing.TB) map[string]any {
 	list := theirs["resources"].([]any)
 	for _, r := range list {
 		entry := r.(map[string]any)
-		entry["path"] = filepath.Join(original, entry["path"].(string))
+		entry["path"] = filepath.Join(example, entry["path"].(string))
 	}
-	if len(list) != 2 {
-		t.Fatalf("the example names %d resources, want its two files", len(list))
+	if len(list) != files {
+		t.Fatalf("%s names %d resources, want its %d files", example, len(list), files)
 	}
 	spec["resources"] = list
-	// How often istiod reads an issuer's keys; 20 minutes by default.
-	spec["istio"].(map[string]any)["values"].(map[string]any)["pilot"].(map[string]any)["env"].(map[string]any)["PILOT_JWT_PUB_KEY_REFRESH_INTERVAL"] = "5s"
 	return preset
 }
 
