@@ -164,7 +164,7 @@ func prefer(m mesh.Mesh, c mesh.Cluster, to string, now facts.Snapshot, drains m
 	}
 	list[i].Body = body
 	list[i].Reason = fmt.Sprintf("calls of %s go to %s, since %s is drained", governor.Name, to, c.Name)
-	settings := mesh.Failover{}
+	var settings mesh.Failover
 	if m.Failover != nil {
 		settings = *m.Failover
 	} else { // preference needs outlier detection
