@@ -54,6 +54,9 @@ func TestWhereCallsAreExpectedToStay(t *testing.T) {
 			m.Clusters[1].Istio.MeshConfig = map[string]any{"localityLbSetting": map[string]any{"enabled": false}}
 		}, false},
 		{"it is drained", drained("east"), false},
+		{"it was drained, and is not any more", func(_ *mesh.Mesh, now map[string]*facts.Cluster) {
+			now["west"].Members = []facts.Member{{Name: "east", Drain: &facts.Drain{Since: atMidday}}}
+		}, true},
 		{"the other is drained", drained("west"), true},
 		{"a cluster of the same istiod is drained", func(m *mesh.Mesh, now map[string]*facts.Cluster) {
 			m.Clusters[1].RemoteOf = "east"

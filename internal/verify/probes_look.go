@@ -67,7 +67,7 @@ func (r *proving) caseOf(e errand) Case {
 				c.Any = &result
 			}
 		case a.kind == "":
-			if e.kind == "" && !e.any && !a.passed {
+			if e.kind == "" && !a.passed {
 				c.Calls = append(c.Calls, a.proof)
 			}
 		case a.kind.inside():
