@@ -37,6 +37,9 @@ func newVerify(e *env) *cobra.Command {
   refused      a caller without a certificate of the mesh, or with a forged one, at the door of every cluster
   refused      plain text
   refused      a caller of the mesh whom the server's AuthorizationPolicy does not let in
+  refused      a token that its issuer did not sign, where the document has issuers (spec.identity.jwt)
+  kept local   calls to a service that every cluster has are answered, and in the caller's own cluster where failover
+               (spec.traffic) has callers prefer their region and the regions of the clusters differ
 Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
 
 The workloads run this very program: put it where the clusters can get it with isthmus image, and name it in the

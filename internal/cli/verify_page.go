@@ -104,12 +104,20 @@ func countRows(page *screen.Page, p verify.Proof) [][]string {
 }
 
 func tallies(page *screen.Page, p verify.Proof) {
-	delivered, encrypted, strangers, plain, unallowed := p.Tallies()
+	n := p.Tallies()
 	var words []string
 	for _, x := range []struct {
 		name string
 		n    verify.Tally
-	}{{"delivered", delivered}, {"encrypted", encrypted}, {"strangers refused", strangers}, {"plaintext refused", plain}, {"not allowed refused", unallowed}} {
+	}{
+		{"delivered", n.Delivered},
+		{"encrypted", n.Encrypted},
+		{"strangers refused", n.Strangers},
+		{"plaintext refused", n.Plain},
+		{"not allowed refused", n.Unallowed},
+		{"forged tokens refused", n.Tokens},
+		{"kept local", n.Local},
+	} {
 		if x.n.Asked == 0 {
 			continue
 		}

@@ -62,6 +62,50 @@ func provedMesh(n int) verify.Proof {
 	return p
 }
 
+// withMore is a proof with what only some documents have proved: that forged tokens are refused, and calls stay local.
+func withMore(p verify.Proof, served bool) verify.Proof {
+	for _, c := range p.Cells {
+		p.Refusals = append(p.Refusals, verify.Refusal{
+			From: c.From, To: c.To, Kind: verify.ForgedToken, Issuer: "login", Door: "to-" + c.To, OK: true, Verdict: probe.TurnedAway, Tries: 1,
+			Result: &probe.Result{
+				ID: c.To + "//forged token", To: "http://to-" + c.To + ":80", Sent: 1, Class: probe.Status, Code: 401,
+				Body: "Jwt verification fails", Error: "answered 401: Jwt verification fails",
+			},
+		})
+	}
+	for _, c := range p.Clusters {
+		p.Any = append(p.Any, verify.AnyCall{From: c.Name, Local: true, OK: true, Tries: 1, Result: &probe.Result{
+			ID: "any", To: "http://to-any:80", OK: true, Sent: 10, Answered: 10, LatencyMillis: 0.4, Code: 200, Clusters: map[string]int{c.Name: 10},
+		}})
+	}
+	if !served {
+		return p
+	}
+	token := verify.Reason{
+		Code: "token-served", Next: "isthmus apply", Proven: true,
+		Text: "west serves callers with a forged token of issuer login: RequestAuthentication istio-system/isthmus-jwt-login is missing in west",
+	}
+	for i := range p.Refusals {
+		if r := &p.Refusals[i]; r.Kind == verify.ForgedToken && r.To == "west" {
+			r.OK, r.Verdict, r.Wrong, r.Reasons = false, probe.Accepted, "answered", []verify.Reason{token}
+			r.Result.OK, r.Result.Class, r.Result.Code, r.Result.Body, r.Result.Error = true, "", 200, "", ""
+		}
+	}
+	left := verify.Reason{
+		Code: "left-home", Next: "isthmus apply", Proven: true,
+		Text: "calls from east to a service that it has itself are answered by west too, since DestinationRule istio-system/isthmus-failover, " +
+			"by which callers prefer their own region, is missing in east",
+	}
+	a := &p.Any[0]
+	a.OK, a.Wrong, a.Reasons, a.Result.Clusters = false, "answered by west", []verify.Reason{left}, map[string]int{"east": 4, "west": 6}
+	p.Passed = false
+	p.Failures = []verify.Failure{
+		{Subjects: []string{"client from east at west (forged token)", "client from west at west (forged token)"}, Reason: token},
+		{Subjects: []string{"east → any cluster"}, Reason: left},
+	}
+	return p
+}
+
 // gatewayDown is the same after west's gateway was scaled to nothing.
 func gatewayDown() verify.Proof {
 	p := provedMesh(2)
@@ -90,6 +134,8 @@ func TestProofPages(t *testing.T) {
 		{"a cluster is drained", "verify-drained.txt", drained},
 		{"everything works", "verify-green.txt", provedMesh(2)},
 		{"the workloads are kept", "verify-kept.txt", kept},
+		{"tokens are believed and calls stay local", "verify-more.txt", withMore(provedMesh(2), false)},
+		{"and somebody took both rules away", "verify-more-red.txt", withMore(provedMesh(2), true)},
 		{"a gateway is gone", "verify-gateway.txt", gatewayDown()},
 		{"more clusters than fit side by side are counted", "verify-many.txt", provedMesh(10)},
 	}
@@ -111,6 +157,12 @@ func TestProofJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "verify.json", string(out)+"\n")
+	more := withMore(provedMesh(2), true)
+	more.Cells, more.Refusals = nil, more.Refusals[len(more.Refusals)-2:]
+	if out, err = json.MarshalIndent(more, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "verify-more.json", string(out)+"\n")
 }
 
 func TestStepsThatEndWellLeaveNoLine(t *testing.T) {

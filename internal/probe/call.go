@@ -22,7 +22,7 @@ import (
 type Caller struct {
 	// Now is the clock by which latencies are taken.
 	Now func() time.Time
-	// Rand is where forged certificates take their keys from.
+	// Rand is where forged certificates and tokens take their keys from.
 	Rand io.Reader
 	// Parallel is how many calls of a list run at once. Zero: 16.
 	Parallel int
@@ -54,6 +54,14 @@ func (c Caller) All(ctx context.Context, calls []Call) []Result {
 
 // Do makes one call, or call.Count of them. How it went is the result; there is no error beside it.
 func (c Caller) Do(ctx context.Context, call Call) Result {
+	call, err := c.withToken(call)
+	if err != nil {
+		return Result{ID: call.ID, To: call.To}.failed(Other, err)
+	}
+	return c.do(ctx, call).redacted()
+}
+
+func (c Caller) do(ctx context.Context, call Call) Result {
 	r := Result{ID: call.ID, To: call.To}
 	target, err := url.Parse(call.To)
 	if err != nil {

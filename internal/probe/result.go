@@ -21,6 +21,8 @@ type Call struct {
 	// Forge makes a tls call present a certificate for this SPIFFE identity, signed by a root made on the spot.
 	// Empty: no certificate.
 	Forge string `json:"forge,omitempty"`
+	// Token makes an http call bring a token of this issuer, signed by a key made on the spot. Nil: none.
+	Token *Token `json:"token,omitempty"`
 }
 
 // timeout of each call.

@@ -22,6 +22,8 @@ type Proof struct {
 	Cells []Cell `json:"cells"`
 	// Refusals are the calls that must be turned away.
 	Refusals []Refusal `json:"refusals"`
+	// Any are the calls to a service that every cluster has, one entry for each caller.
+	Any []AnyCall `json:"any,omitempty"`
 	// Failures are what went wrong, each cause once.
 	Failures []Failure `json:"failures,omitempty"`
 	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
@@ -102,13 +104,20 @@ const (
 	PlainText     RefusalKind = "plain text"
 	// NotAllowed is a caller of the mesh whom the called one's policy does not let in.
 	NotAllowed RefusalKind = "not allowed"
+	// ForgedToken is a caller who is let in and brings a token that its issuer did not sign.
+	ForgedToken RefusalKind = "forged token"
 )
+
+// inside tells whether a proxy of the mesh calls; of calls that should be delivered too.
+func (k RefusalKind) inside() bool { return k == "" || k == NotAllowed || k == ForgedToken }
 
 // A Refusal is a call by a stranger, which must be turned away, and how it ended.
 type Refusal struct {
 	From string      `json:"from"`
 	To   string      `json:"to"`
 	Kind RefusalKind `json:"kind"`
+	// Issuer is whose token was forged: its name in the document.
+	Issuer string `json:"issuer,omitempty"`
 	// Door is the address at which the stranger knocked; empty if there was none to try.
 	Door    string        `json:"door,omitempty"`
 	OK      bool          `json:"ok"`
@@ -142,26 +151,38 @@ type Failure struct {
 // A Tally counts what was proved of what was asked.
 type Tally struct{ Proved, Asked int }
 
-// Tallies are the promises: delivered, encrypted, strangers refused, plain text refused, and who is not let in refused.
-func (p Proof) Tallies() (delivered, encrypted, strangers, plain, unallowed Tally) {
+// Tallies are the promises: delivered and encrypted; strangers, plain text, who is not let in and forged tokens refused;
+// and calls kept in the caller's cluster, of those that are expected to stay there.
+type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local Tally }
+
+// Tallies counts.
+func (p Proof) Tallies() Tallies {
+	var t Tallies
 	for _, c := range p.Cells {
 		if c.Drained {
 			continue
 		}
-		delivered.add(c.Delivered())
-		encrypted.add(c.Encrypted())
+		t.Delivered.add(c.Delivered())
+		t.Encrypted.add(c.Encrypted())
 	}
 	for _, r := range p.Refusals {
 		switch r.Kind {
 		case PlainText:
-			plain.add(r.OK)
+			t.Plain.add(r.OK)
 		case NotAllowed:
-			unallowed.add(r.OK)
+			t.Unallowed.add(r.OK)
+		case ForgedToken:
+			t.Tokens.add(r.OK)
 		default:
-			strangers.add(r.OK)
+			t.Strangers.add(r.OK)
 		}
 	}
-	return delivered, encrypted, strangers, plain, unallowed
+	for _, a := range p.Any {
+		if a.Local {
+			t.Local.add(a.OK)
+		}
+	}
+	return t
 }
 
 func (t *Tally) add(proved bool) {
@@ -186,6 +207,12 @@ func (p *Proof) complete() {
 	for _, r := range p.Refusals {
 		if !r.OK {
 			p.fail(r.From+" → "+r.To, fmt.Sprintf("%s%s at %s (%s)", r.Kind.caller(), r.From, r.To, r.Kind), r.Reasons, r.Wrong)
+		}
+	}
+	for _, a := range p.Any {
+		if !a.OK {
+			subject := a.From + " → " + anyCluster
+			p.fail(subject, subject, a.Reasons, a.Wrong)
 		}
 	}
 }
@@ -213,7 +240,7 @@ func (p *Proof) fail(pair, subject string, reasons []Reason, wrong string) *Fail
 // first of a long one.
 func (f Failure) Title() string {
 	subjects := slices.DeleteFunc(slices.Clone(f.Subjects), func(s string) bool {
-		return strings.HasPrefix(s, stranger) || strings.HasPrefix(s, intruder)
+		return strings.HasPrefix(s, stranger) || strings.HasPrefix(s, intruder) || strings.HasPrefix(s, bearer)
 	})
 	if len(subjects) == 0 {
 		subjects = f.Subjects
@@ -229,12 +256,19 @@ func (f Failure) Title() string {
 const (
 	stranger = "stranger from "
 	intruder = "uninvited from "
+	bearer   = "client from "
 )
+
+// anyCluster is whom calls to a service that every cluster has are for.
+const anyCluster = "any cluster"
 
 // caller begins the subject of a call that must be refused.
 func (k RefusalKind) caller() string {
-	if k == NotAllowed {
+	switch k {
+	case NotAllowed:
 		return intruder
+	case ForgedToken:
+		return bearer
 	}
 	return stranger
 }

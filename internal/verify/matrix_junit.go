@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, and one for each
-// stranger.
+// JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, one for each call
+// that must be refused, and one for each caller of any cluster.
 func (p Proof) JUnit() TestSuite {
 	s := TestSuite{
 		Name: "isthmus verify " + p.Mesh, Time: fmt.Sprintf("%.3f", float64(p.TookMillis)/1000),
@@ -34,6 +34,13 @@ func (p Proof) JUnit() TestSuite {
 	}
 	for _, r := range p.Refusals {
 		add("refusals", fmt.Sprintf("%s → %s %s", r.From, r.To, r.Kind), string(r.Verdict), failureOf(r.OK, r.Wrong, r.Reasons))
+	}
+	for _, a := range p.Any {
+		name := a.From + " → " + anyCluster
+		if a.Local {
+			name += ", kept local"
+		}
+		add("calls", name, "", failureOf(a.OK, a.Wrong, a.Reasons))
 	}
 	return s
 }

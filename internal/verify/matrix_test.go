@@ -35,7 +35,9 @@ func redProof() Proof {
 			{From: "east", To: "west", Kind: NoCertificate, Wrong: "connection refused", Verdict: probe.NotReached, Reasons: down},
 			{From: "west", To: "west", Kind: PlainText, OK: true, Verdict: probe.TurnedAway},
 			{From: "east", To: "east", Kind: NotAllowed, OK: true},
+			{From: "east", To: "east", Kind: ForgedToken, Issuer: "login", OK: true, Verdict: probe.TurnedAway},
 		},
+		Any: []AnyCall{{From: "east", Local: true, OK: true, Tries: 1}, {From: "west", Wrong: "no healthy upstream", Reasons: down}},
 	}
 	p.complete()
 	return p
@@ -47,15 +49,18 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 		t.Fatalf("passed %t, failures %+v; want one", p.Passed, p.Failures)
 	}
 	f := p.Failures[0]
-	if diff := cmp.Diff([]string{"east → west", "stranger from east at west (no certificate)"}, f.Subjects); diff != "" {
+	if diff := cmp.Diff([]string{"east → west", "stranger from east at west (no certificate)", "west → any cluster"}, f.Subjects); diff != "" {
 		t.Errorf("subjects: -want +got\n%s", diff)
 	}
-	if f.Title() != "east → west" {
+	if f.Title() != "east → west, west → any cluster" {
 		t.Errorf("title %q: what strangers met is no news beside a call that failed", f.Title())
 	}
-	f.Subjects = f.Subjects[1:]
+	f.Subjects = f.Subjects[1:2]
 	if f.Title() != "stranger from east at west (no certificate)" {
 		t.Errorf("title %q of a stranger alone", f.Title())
+	}
+	if f.Subjects = []string{"client from east at west (forged token)", "a"}; f.Title() != "a" {
+		t.Errorf("title %q beside a call that failed", f.Title())
 	}
 	f.Subjects = []string{"a", "b", "c", "d", "e", "f"}
 	if f.Title() != "a, b, c, d and 2 more" {
@@ -65,6 +70,7 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 
 func TestTwoSidesOfOneBrokenLinkAreOneFailure(t *testing.T) {
 	p := redProof()
+	p.Any = nil
 	p.Refusals[0].Reasons = []Reason{{Code: "gateway-not-ready", Text: "the same seen from another side"}}
 	p.complete()
 	if len(p.Failures) != 1 || p.Failures[0].Reason.Text != "west's gateway has no ready pod" {
@@ -77,9 +83,13 @@ func TestTwoSidesOfOneBrokenLinkAreOneFailure(t *testing.T) {
 }
 
 func TestTalliesCountWhatWasAsked(t *testing.T) {
-	d, e, s, p, u := redProof().Tallies()
-	got := []Tally{d, e, s, p, u}
-	if diff := cmp.Diff([]Tally{{3, 4}, {3, 4}, {0, 1}, {1, 1}, {1, 1}}, got); diff != "" {
+	p := redProof()
+	p.Refusals = append(p.Refusals, Refusal{Kind: ForgedToken})
+	want := Tallies{
+		Delivered: Tally{3, 4}, Encrypted: Tally{3, 4}, Strangers: Tally{0, 1}, Plain: Tally{1, 1}, Unallowed: Tally{1, 1}, Tokens: Tally{1, 2},
+		Local: Tally{1, 1}, // only west failed, of which nothing was expected but an answer
+	}
+	if diff := cmp.Diff(want, p.Tallies()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -90,7 +100,7 @@ func TestJUnitHasACaseForEverythingThatWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.TrimPrefix(`
-<testsuite name="isthmus verify shop" tests="10" failures="2" skipped="0" time="9.400" timestamp="2026-11-24T12:00:00">
+<testsuite name="isthmus verify shop" tests="13" failures="3" skipped="0" time="9.400" timestamp="2026-11-24T12:00:00">
   <testcase classname="calls" name="east → east http">
     <system-out>11.2 ms</system-out>
   </testcase>
@@ -120,6 +130,13 @@ func TestJUnitHasACaseForEverythingThatWasAsked(t *testing.T) {
     <system-out>refused</system-out>
   </testcase>
   <testcase classname="refusals" name="east → east not allowed"></testcase>
+  <testcase classname="refusals" name="east → east forged token">
+    <system-out>refused</system-out>
+  </testcase>
+  <testcase classname="calls" name="east → any cluster, kept local"></testcase>
+  <testcase classname="calls" name="west → any cluster">
+    <failure message="no healthy upstream">west&#39;s gateway has no ready pod&#xA;Next: isthmus apply</failure>
+  </testcase>
 </testsuite>`, "\n")
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -110,7 +110,8 @@ func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 		err = r.place(ctx)
 	}
 	if r.now = <-snapshot; err == nil {
-		for _, e := range errands(p.Mesh, r.door) {
+		local := func(from mesh.Cluster) bool { return keepsLocal(p.Mesh, r.now, from) }
+		for _, e := range errands(p.Mesh, r.door, local) {
 			if !r.spared(e.from, e.to) {
 				r.attempts = append(r.attempts, &attempt{errand: e})
 			}
@@ -152,6 +153,7 @@ func (r *proving) proof() Proof {
 			proof.Refusals = append(proof.Refusals, r.refusal(a))
 		}
 	}
+	proof.Any = r.anyCalls()
 	proof.complete()
 	return proof
 }
@@ -164,7 +166,7 @@ func (r *proving) spared(from, to mesh.Cluster) bool {
 func (r *proving) cell(from, to mesh.Cluster) Cell {
 	cell := Cell{From: from.Name, To: to.Name, Path: pathOf(from, to), OK: true, Drained: r.spared(from, to)}
 	for _, a := range r.attempts {
-		if a.kind != "" || a.from.Name != from.Name || a.to.Name != to.Name {
+		if !a.delivers() || a.from.Name != from.Name || a.to.Name != to.Name {
 			continue
 		}
 		if a.tries > 0 {
@@ -179,7 +181,7 @@ func (r *proving) cell(from, to mesh.Cluster) Cell {
 		}
 	}
 	if !cell.OK {
-		cell.Reasons = Judge(r.caseOf(from, to, ""))
+		cell.Reasons = Judge(r.caseOf(errand{from: from, to: to}))
 		if cell.Wrong == "" {
 			cell.Wrong = briefly(cell.Reasons)
 		}
@@ -188,15 +190,18 @@ func (r *proving) cell(from, to mesh.Cluster) Cell {
 }
 
 func (r *proving) refusal(a *attempt) Refusal {
-	f := Refusal{From: a.from.Name, To: a.to.Name, Kind: a.kind, Door: a.door, OK: a.passed, Tries: a.tries}
+	f := Refusal{From: a.from.Name, To: a.to.Name, Kind: a.kind, Issuer: a.issuer, Door: a.door, OK: a.passed, Tries: a.tries}
 	if a.tries > 0 {
 		result := a.result
 		f.Result, f.Verdict = &result, result.Verdict()
+		if a.kind == ForgedToken {
+			f.Verdict = tokenVerdict(result)
+		}
 	}
 	if a.passed {
 		return f
 	}
-	f.Reasons = Judge(r.caseOf(a.from, a.to, a.kind))
+	f.Reasons = r.reasons(a)
 	f.Wrong = briefly(f.Reasons)
 	if f.Result != nil {
 		f.Wrong = Describe(*f.Result)

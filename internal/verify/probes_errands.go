@@ -23,6 +23,9 @@ type errand struct {
 	protocol string      // of calls that should be delivered
 	kind     RefusalKind // of calls that should be refused; "" otherwise
 	door     string      // where a stranger knocks; "" if there is no door yet
+	issuer   string      // of a forged token: its name in the document
+	any      bool        // of calls to a service that every cluster has; to is the caller's cluster then
+	local    bool        // of such calls: they should stay in it
 	call     probe.Call
 }
 
@@ -50,16 +53,19 @@ func pathOf(from, to mesh.Cluster) Path {
 }
 
 // errands lists everything to prove, in document order: for every ordered pair of clusters, each with itself too,
-// calls over every protocol, and one by somebody who is not let in; strangers without a certificate and with a forged one at every door between clusters;
-// and plain text to every server that a stranger can reach directly. doors gives the address at which a stranger
-// in one cluster knocks for the server of another.
-func errands(m mesh.Mesh, door func(from, to mesh.Cluster) string) []errand {
+// calls over every protocol, one by somebody who is not let in, and one with a forged token where tokens are believed;
+// strangers without a certificate and with a forged one at every door between clusters; and plain text to every server
+// that a stranger can reach directly. From every cluster calls to a service that all of them have. door gives the
+// address at which a stranger in one cluster knocks for the server of another; local tells from where calls stay at home.
+func errands(m mesh.Mesh, door func(from, to mesh.Cluster) string, local func(from mesh.Cluster) bool) []errand {
 	var list []errand
 	for _, from := range m.Clusters {
+		list = append(list, anyErrand(m, from, local(from)))
 		for _, to := range m.Clusters {
 			list = append(list, deliveries(from, to)...)
 			list = append(list, intrusions(m, from, to, door(from, to))...)
 			list = append(list, uninvited(from, to))
+			list = append(list, forgedTokens(m, from, to)...)
 		}
 	}
 	return list
@@ -107,6 +113,17 @@ func uninvited(from, to mesh.Cluster) errand {
 	e := errand{from: from, to: to, role: Server, kind: NotAllowed, door: ServiceName(to.Name)}
 	e.call = probe.Call{ID: e.id(), To: fmt.Sprintf("%s://%s:%d", probe.HTTP, e.door, servicePorts[0].port)}
 	return e
+}
+
+// delivers tells calls that should arrive in one cluster from all others.
+func (e errand) delivers() bool { return e.kind == "" && !e.any }
+
+// what it is, in a word or two.
+func (e errand) what() string {
+	if e.any {
+		return anyCluster
+	}
+	return e.protocol + string(e.kind)
 }
 
 // id is unique among the errands of one pod.
@@ -166,8 +183,14 @@ func (a *attempt) judge(m mesh.Mesh, r probe.Result) {
 	case a.kind == NotAllowed:
 		a.passed = r.Class == probe.Status && r.Code == http.StatusForbidden && r.Flag == "RBAC"
 		return
+	case a.kind == ForgedToken:
+		a.passed = refusedToken(r)
+		return
 	case a.kind != "":
 		a.passed = r.Verdict() == probe.TurnedAway
+		return
+	case a.any:
+		a.passed = r.OK && (!a.local || len(elsewhere(a.from, r)) == 0)
 		return
 	}
 	p := CallProof{Protocol: a.protocol, Tries: a.tries, Result: r}

@@ -40,6 +40,10 @@ type SiteEvidence struct {
 	PeerKnown bool
 	// Policies are AuthorizationPolicies that concern verify's server, "namespace/name".
 	Policies []string
+	// TokenRules are RequestAuthentications, and Routes DestinationRules, of the namespaces that matter, each
+	// "namespace/name"; Known tells that they were read.
+	TokenRules, Routes           []string
+	TokenRulesKnown, RoutesKnown bool
 }
 
 // A Pod is one of verify's.

@@ -16,13 +16,13 @@ import (
 func (r *proving) consider(ctx context.Context, pending []*attempt) error {
 	r.look(ctx)
 	for _, a := range pending {
-		reasons := Judge(r.caseOf(a.from, a.to, a.kind))
+		reasons := r.reasons(a)
 		code := reasons[0].Code
 		if reasons[0].Proven && (code == a.lastCode || !present(r.sites[a.from.Name]) || !present(r.sites[a.to.Name])) {
 			a.givenUp = true
 		}
 		a.lastCode = code
-		if a.kind != "" && a.kind != NotAllowed { // a gateway may have got its address, a server's pod another one
+		if !a.kind.inside() { // a gateway may have got its address, a server's pod another one
 			a.door = r.door(a.from, a.to)
 			a.call.To = protocolOf(a.call.To) + "://" + a.door
 		}
@@ -53,26 +53,30 @@ func (r *proving) look(ctx context.Context) {
 	r.now, r.looked = <-snapshot, true
 }
 
-// caseOf puts together what is known of calls between two clusters.
-func (r *proving) caseOf(from, to mesh.Cluster, kind RefusalKind) Case {
-	c := Case{Mesh: r.Mesh, From: from, To: to, Kind: kind, Path: pathOf(from, to), Evidence: r.evidence()}
+// caseOf puts together what is known of calls like this one.
+func (r *proving) caseOf(e errand) Case {
+	c := Case{Mesh: r.Mesh, From: e.from, To: e.to, Kind: e.kind, Path: pathOf(e.from, e.to), KeepsLocal: e.local, Evidence: r.evidence()}
 	for _, a := range r.attempts {
-		if a.from.Name != from.Name || a.to.Name != to.Name {
+		if a.from.Name != e.from.Name || a.to.Name != e.to.Name || a.tries == 0 {
 			continue
 		}
-		if a.kind == NotAllowed && kind == NotAllowed && a.tries > 0 {
-			result := a.result
-			c.Uninvited = &result
-			continue
-		}
-		// What a stranger met at the door tells of the network, whatever failed.
-		inside := kind == "" || kind == NotAllowed // a proxy of the mesh called
-		if a.kind != "" && a.kind != NotAllowed && a.tries > 0 && (a.kind == kind || inside && a.kind == NoCertificate) {
-			result := a.result
+		result := a.result
+		switch {
+		case a.any:
+			if e.any {
+				c.Any = &result
+			}
+		case a.kind == "":
+			if e.kind == "" && !a.passed {
+				c.Calls = append(c.Calls, a.proof)
+			}
+		case a.kind.inside():
+			if a.kind == e.kind {
+				c.Insider = &result
+			}
+		case a.kind == e.kind || e.kind.inside() && a.kind == NoCertificate:
+			// What a stranger met at the door tells of the network, whatever failed.
 			c.Knock, c.Door = &result, a.door
-		}
-		if a.kind == "" && kind == "" && a.tries > 0 && !a.passed {
-			c.Calls = append(c.Calls, a.proof)
 		}
 	}
 	return c

@@ -257,12 +257,11 @@ func (r *proving) progress(pending []*attempt) string {
 	text := fmt.Sprintf("%d of %d proved", passed, len(r.attempts))
 	if len(pending) > 0 {
 		a := pending[0]
-		what := a.protocol + string(a.kind)
 		why := "could not be made yet"
 		if a.tries > 0 {
 			why = Describe(a.result)
 		}
-		text += fmt.Sprintf("; trying again: %s → %s %s: %s", a.from.Name, a.to.Name, what, why)
+		text += fmt.Sprintf("; trying again: %s → %s %s: %s", a.from.Name, a.to.Name, a.what(), why)
 	}
 	return text
 }

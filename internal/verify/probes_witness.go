@@ -30,6 +30,8 @@ func Witness(ctx context.Context, conn *cluster.Conn, istio, namespace string, p
 	}
 	e.Peer, e.PeerKnown = peerAuthentications(ctx, conn, istio, namespace)
 	e.Policies = authorizationPolicies(ctx, conn, istio, namespace)
+	e.TokenRules, e.TokenRulesKnown = named(ctx, conn, "security.istio.io", "RequestAuthentication", istio, namespace)
+	e.Routes, e.RoutesKnown = named(ctx, conn, "networking.istio.io", "DestinationRule", istio, namespace)
 	return e
 }
 
@@ -120,6 +122,24 @@ func narrowestFirst(ctx context.Context, conn *cluster.Conn, kind, istio, namesp
 		}
 	}
 	return slices.Concat(narrow, wide), nil
+}
+
+// named are the objects of a kind in namespaces, "namespace/name".
+func named(ctx context.Context, conn *cluster.Conn, group, kind string, namespaces ...string) (names []string, known bool) {
+	for _, ns := range namespaces {
+		r, err := conn.Resource(schema.GroupVersionKind{Group: group, Version: "v1", Kind: kind}, ns)
+		if err != nil {
+			return nil, false
+		}
+		all, err := r.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, false
+		}
+		for _, u := range all.Items {
+			names = append(names, ns+"/"+u.GetName())
+		}
+	}
+	return names, true
 }
 
 func peerAuthentications(ctx context.Context, conn *cluster.Conn, istio, namespace string) ([]PeerAuthentication, bool) {

@@ -22,9 +22,13 @@ type Case struct {
 	Knock *probe.Result
 	// Door is the address at which it knocked.
 	Door string
-	// Uninvited is how the call ended that a policy should have refused; nil for other kinds.
-	Uninvited *probe.Result
-	Evidence  Evidence
+	// Insider is how a call by a proxy of the mesh ended that should have been refused; nil for other kinds.
+	Insider *probe.Result
+	// Any is how calls ended to a service that every cluster has, and KeepsLocal tells that they should have stayed in
+	// From, which To is then; nil for others.
+	Any        *probe.Result
+	KeepsLocal bool
+	Evidence   Evidence
 }
 
 // A rule recognises one broken link. It says nothing (false) about what it cannot see.
@@ -64,6 +68,8 @@ var rules = []rule{
 	{"not-encrypted", "", notEncrypted},
 	{"stranger-served", "", strangerServed},
 	{"uninvited-served", "", uninvitedServed},
+	{"token-served", "", tokenServed},
+	{"left-home", "", leftHome},
 }
 
 // briefly says in a few words why no call could be made.
@@ -75,6 +81,9 @@ func briefly(reasons []Reason) string {
 	}
 	return "no call could be made"
 }
+
+// unknown is the code of a failure that no rule knows.
+const unknown = "unknown"
 
 // Judge names the broken links behind a failure, the one to mend first first. It always names one: where no rule
 // knows better, what was seen.
@@ -120,10 +129,14 @@ func (c Case) any(fits func(CallProof) bool) (CallProof, bool) {
 
 // asSeen is the reason where there is no better one.
 func (c Case) asSeen() Reason {
-	r := Reason{Code: "unknown", Next: "isthmus status"}
+	r := Reason{Code: unknown, Next: "isthmus status"}
 	switch {
-	case c.Uninvited != nil:
-		r.Text = fmt.Sprintf("whether %s refuses callers that no policy lets in is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Uninvited))
+	case c.Any != nil:
+		r.Text = fmt.Sprintf("calls from %s to a service that every cluster has end with: %s", c.From.Name, Describe(*c.Any))
+	case c.Insider != nil && c.Kind == ForgedToken:
+		r.Text = fmt.Sprintf("whether %s refuses forged tokens is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Insider))
+	case c.Insider != nil:
+		r.Text = fmt.Sprintf("whether %s refuses callers that no policy lets in is not proved: the call from %s ends with: %s", c.To.Name, c.From.Name, Describe(*c.Insider))
 	case c.Kind != "" && c.Knock != nil:
 		r.Text = fmt.Sprintf("whether %s refuses strangers (%s) is not proved: %s", c.To.Name, c.Kind, Describe(*c.Knock))
 	case c.Kind != "":

@@ -65,7 +65,7 @@ func gatewayNoAddress(c Case) (Reason, bool) {
 
 // crossing tells whether the caller's control plane must know the target's API server for this call by a remote secret.
 func (c Case) crossing() bool {
-	return c.knows().Name != c.To.Name && (c.Kind == "" || c.Kind == NotAllowed)
+	return c.knows().Name != c.To.Name && c.Kind.inside()
 }
 
 func remoteSecretMissing(c Case) (Reason, bool) {
@@ -178,7 +178,7 @@ func podsUnreachable(c Case) (Reason, bool) {
 
 func noEndpoint(c Case) (Reason, bool) {
 	known := c.from().Endpoints
-	if known == nil || c.Kind != "" && c.Kind != NotAllowed {
+	if known == nil || !c.Kind.inside() {
 		return Reason{}, false
 	}
 	endpoints := known[c.To.Name]

@@ -20,7 +20,7 @@ type end struct {
 func (c Case) ends() []end {
 	caller := Client
 	switch c.Kind {
-	case "":
+	case "", ForgedToken:
 	case NotAllowed:
 		caller = Server
 	default:

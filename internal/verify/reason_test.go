@@ -430,11 +430,11 @@ func TestDescribeSaysTheCause(t *testing.T) {
 func TestTheUninvited(t *testing.T) {
 	m := twoClusters()
 	c := Case{Mesh: m, From: m.Clusters[0], To: m.Clusters[1], Kind: NotAllowed, Path: Gateway, Evidence: healthy(m)}
-	c.Uninvited = &probe.Result{OK: true}
+	c.Insider = &probe.Result{OK: true}
 	if r := Judge(c)[0]; r.Code != "uninvited-served" || !strings.Contains(r.Text, "isthmus-verify/sa/server") {
 		t.Errorf("served: %+v", r)
 	}
-	c.Uninvited = &probe.Result{Class: probe.Status, Code: 503, Body: "no healthy upstream"}
+	c.Insider = &probe.Result{Class: probe.Status, Code: 503, Body: "no healthy upstream"}
 	if r := Judge(c)[0]; r.Code != "unknown" || !strings.Contains(r.Text, "no healthy upstream") {
 		t.Errorf("not reached: %+v", r)
 	}

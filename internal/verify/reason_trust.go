@@ -29,7 +29,7 @@ func rootNotTakenUp(c Case) (Reason, bool) {
 
 // otherRoot: two clusters whose roots have nothing in common refuse each other's certificates.
 func otherRoot(c Case) (Reason, bool) {
-	if c.From.Name == c.To.Name || c.Kind != "" {
+	if c.From.Name == c.To.Name || !c.Kind.inside() {
 		return Reason{}, false
 	}
 	ours, theirs := c.Evidence.roots(c.Mesh, c.From), c.Evidence.roots(c.Mesh, c.To)
@@ -66,7 +66,7 @@ func mtlsOff(c Case) (Reason, bool) {
 	if reason, ok := mtlsOffIn(c, to, c.Evidence.Sites[to.Name]); ok {
 		return reason, true
 	}
-	if c.Path != Gateway || c.Kind != "" {
+	if c.Path != Gateway || !c.Kind.inside() {
 		return Reason{}, false
 	}
 	return mtlsOffIn(c, from, c.Evidence.Sites[from.Name])
@@ -78,7 +78,7 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 	}
 	p, found := effective(site.Peer, where.IstioNamespace(), c.Mesh.Verify.Namespace)
 	// Permissive hurts no call of the mesh; it lets others in.
-	if p.Mode == "STRICT" || p.Mode != "DISABLE" && (c.Kind == "" || c.Mesh.MTLS != "STRICT") {
+	if p.Mode == "STRICT" || p.Mode != "DISABLE" && (c.Kind.inside() || c.Mesh.MTLS != "STRICT") {
 		return Reason{}, false
 	}
 	text := fmt.Sprintf("no PeerAuthentication in %s makes mutual TLS strict, so plain text is accepted", where.Name)
@@ -95,7 +95,7 @@ func mtlsOffIn(c Case, where mesh.Cluster, site SiteEvidence) (Reason, bool) {
 
 // uninvitedServed: the policy that verify brought lets in the client alone, and yet somebody else was served.
 func uninvitedServed(c Case) (Reason, bool) {
-	if c.Uninvited == nil || !c.Uninvited.OK {
+	if c.Kind != NotAllowed || c.Insider == nil || !c.Insider.OK {
 		return Reason{}, false
 	}
 	return Reason{
@@ -159,7 +159,7 @@ func notEncrypted(c Case) (Reason, bool) {
 }
 
 func strangerServed(c Case) (Reason, bool) {
-	if c.Kind == "" || c.Kind == NotAllowed || c.Knock == nil || c.Knock.Verdict() != probe.Accepted {
+	if c.Kind.inside() || c.Knock == nil || c.Knock.Verdict() != probe.Accepted {
 		return Reason{}, false
 	}
 	return Reason{

@@ -87,7 +87,7 @@ func Identity(m mesh.Mesh, r Role) string {
 }
 
 // Workloads are what verify brings to every cluster: a server, a client, a stranger, a Service for each
-// cluster's server and the policy that says who may call it. The result is in the order in which things can be made.
+// cluster's server, one for all of them, and the policy that says who may call it. The result is in the order in which things can be made.
 func Workloads(m mesh.Mesh) object.Objects {
 	objects := object.Objects{}
 	for _, c := range m.Clusters {
@@ -107,8 +107,9 @@ func Workloads(m mesh.Mesh) object.Objects {
 			add(serviceAccount(m, r), core.WithKind("ServiceAccount"), fmt.Sprintf("the identity of verify's %s", r))
 		}
 		for _, to := range m.Clusters {
-			add(service(m, to), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
+			add(service(m, ServiceName(to.Name), serverLabels(to)), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
 		}
+		add(service(m, AnyService(m), map[string]string{"app": string(Server)}), core.WithKind("Service"), "the name by which a server of any cluster is called")
 		if !c.IsRemote() { // it obeys its primary's
 			objects.Add(c.Name, invitation(m))
 		}
@@ -153,10 +154,15 @@ func serviceAccount(m mesh.Mesh, r Role) *corev1.ServiceAccount {
 	}
 }
 
-func service(m mesh.Mesh, to mesh.Cluster) *corev1.Service {
+// serverLabels are those of a cluster's server.
+func serverLabels(c mesh.Cluster) map[string]string {
+	return map[string]string{"app": string(Server), labelCluster: c.Name}
+}
+
+func service(m mesh.Mesh, name string, selector map[string]string) *corev1.Service {
 	s := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: ServiceName(to.Name), Namespace: m.Verify.Namespace},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": string(Server), labelCluster: to.Name}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: m.Verify.Namespace},
+		Spec:       corev1.ServiceSpec{Selector: selector},
 	}
 	for _, p := range servicePorts {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{

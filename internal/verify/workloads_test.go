@@ -42,7 +42,7 @@ func TestWorkloadsOfACluster(t *testing.T) {
 	want := []string{
 		"Namespace isthmus-verify",
 		"ServiceAccount isthmus-verify/server", "ServiceAccount isthmus-verify/client", "ServiceAccount isthmus-verify/stranger",
-		"Service isthmus-verify/to-east", "Service isthmus-verify/to-west",
+		"Service isthmus-verify/to-east", "Service isthmus-verify/to-west", "Service isthmus-verify/to-any",
 		"AuthorizationPolicy isthmus-verify/server",
 		"Deployment isthmus-verify/server", "Deployment isthmus-verify/client", "Deployment isthmus-verify/stranger",
 	}
@@ -75,6 +75,35 @@ func TestOnlyOneClustersServerAnswersAService(t *testing.T) {
 			}
 			if diff := cmp.Diff([]string{"http80>8080", "grpc9090>9090", "tcp9000>9000"}, names); diff != "" {
 				t.Errorf("ports of to-%s: -want +got\n%s", to.Name, diff)
+			}
+		}
+	}
+}
+
+// TestEveryClustersServerAnswersOneService whatever clusters are called.
+func TestEveryClustersServerAnswersOneService(t *testing.T) {
+	m := twoClusters()
+	for _, c := range []struct{ reason, first, second, want string }{
+		{"usual names", "east", "west", "to-any"},
+		{"a cluster called any", "any", "west", "to-any-any"},
+		{"and one that is called the next best", "any-any", "any", "to-any-any-any"},
+	} {
+		m.Clusters[0].Name, m.Clusters[1].Name = c.first, c.second
+		if got := AnyService(m); got != c.want {
+			t.Errorf("%s: %s, want %s", c.reason, got, c.want)
+		}
+		objects := Workloads(m)
+		for _, where := range m.Clusters {
+			var d appsv1.Deployment
+			into(t, find(t, objects[where.Name], "Deployment", "server"), &d)
+			var s corev1.Service
+			into(t, find(t, objects[where.Name], "Service", c.want), &s)
+			if !selects(s.Spec.Selector, d.Spec.Template.Labels) || len(s.Spec.Ports) != 3 {
+				t.Errorf("%s: %v does not select the server of %s", c.reason, s.Spec, where.Name)
+			}
+			into(t, find(t, objects[where.Name], "Deployment", "client"), &d)
+			if selects(s.Spec.Selector, d.Spec.Template.Labels) {
+				t.Errorf("%s: it selects the client of %s too", c.reason, where.Name)
 			}
 		}
 	}

@@ -14,6 +14,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isthmus.dev/isthmus/internal/verify"
 )
 
 // issuer starts test/issuer, an OpenID provider, on this machine's address on the lab's wire: istiod reads its keys from
@@ -114,4 +118,69 @@ func (a access) tokens(t *testing.T) {
 	res.Body.Close()
 	brings("a token of the new key", token(t, login, "pay.admin.10m"), http.StatusOK, "")
 	brings("one of the old key, which is published still", right, http.StatusOK, "")
+	a.verifies(t)
+}
+
+// verifies has verify prove what the document says of tokens and of calls that stay at home, and name what somebody
+// took away of it.
+func (a access) verifies(t *testing.T) {
+	r, proof := a.proof(t)
+	n := proof.Tallies()
+	if want := (verify.Tally{Proved: 4, Asked: 4}); r.code != 0 || n.Tokens != want {
+		t.Errorf("exit %d, forged tokens refused %v, want %v: %+v", r.code, n.Tokens, want, proof.Failures)
+	}
+	if want := (verify.Tally{Proved: 2, Asked: 2}); n.Local != want {
+		t.Errorf("kept local %v, want %v", n.Local, want)
+	}
+
+	kubectl(t, "west", "-n", "istio-system", "delete", "requestauthentication", "isthmus-jwt-login")
+	kubectl(t, "east", "-n", "istio-system", "delete", "destinationrule", "isthmus-failover")
+	r, proof = a.proof(t)
+	want := []verify.Failure{
+		{
+			Subjects: []string{"client from east at west (forged token)", "client from west at west (forged token)"},
+			Reason: verify.Reason{
+				Code: "token-served", Next: "isthmus apply", Proven: true,
+				Text: "west serves callers with a forged token of issuer login: RequestAuthentication istio-system/isthmus-jwt-login is missing in west",
+			},
+		},
+		{
+			Subjects: []string{"east → any cluster"},
+			Reason: verify.Reason{
+				Code: "left-home", Next: "isthmus apply", Proven: true,
+				Text: "calls from east to a service that it has itself are answered by west too, " +
+					"since DestinationRule istio-system/isthmus-failover, by which callers prefer their own region, is missing in east",
+			},
+		},
+	}
+	if diff := cmp.Diff(want, proof.Failures); diff != "" || r.code != 4 {
+		t.Errorf("exit %d, failures: -want +got\n%s", r.code, diff)
+	}
+
+	// Mended; and a dry run of the access rules lets in no token.
+	enforced := a.spec()["access"]
+	a.spec()["access"] = rules("dryRun")
+	must(t, a.text(t), "apply", "-f", "-")
+	r = must(t, a.text(t), "verify", "-f", "-")
+	for _, word := range []string{"forged tokens refused 4/4", "kept local 2/2", "The mesh works."} {
+		if !strings.Contains(r.out, word) {
+			t.Errorf("verify does not say %q:\n%s", word, r.out)
+		}
+	}
+	a.spec()["access"] = enforced
+	must(t, a.text(t), "apply", "-f", "-")
+}
+
+// proof is what verify says, in which no token may show.
+func (a access) proof(t *testing.T) (result, verify.Proof) {
+	t.Helper()
+	r := isthmus(t, a.text(t), "verify", "-f", "-", "-o", "json")
+	var proof verify.Proof
+	if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
+		t.Fatalf("verify: exit %d, %v\n%s", r.code, err, r.err)
+	}
+	if strings.Contains(r.out+r.err, "eyJ") { // how every token begins
+		t.Error("a token shows in what is printed")
+	}
+	return r, proof
 }
