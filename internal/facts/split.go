@@ -41,7 +41,7 @@ func split(line []byte) (rest []byte, secrets, live []json.RawMessage, ok bool) 
 			break
 		}
 	}
-	return append(rest, "}}"...), secrets, live, s.next('}') && s.next('}') && !s.ok()
+	return append(rest, "}}"...), secrets, live, string(line[s.at:]) == "}}"
 }
 
 // A scanner finds where values of JSON without spaces end, and looks no closer. at is beyond the text where that is

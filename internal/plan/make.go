@@ -212,7 +212,10 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 			d.withoutKind(o)
 			continue
 		}
-		c, err := d.change(o)
+		c, err := d.alike(o)
+		if c == nil && err == nil {
+			c, err = d.change(o)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -272,9 +275,6 @@ func (d *decider) withSystem(want []object.Object) []object.Object {
 
 // change decides about one wanted object; nil means that nothing about it can be said or done now.
 func (d *decider) change(o object.Object) (*Change, error) {
-	if c, err := d.alike(o); c != nil || err != nil {
-		return c, err
-	}
 	ref := o.Ref()
 	live := d.now.Object(ref)
 	if d.terminating(ref.Namespace) {
