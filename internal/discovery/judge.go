@@ -49,7 +49,7 @@ func judgeAccount(secret *facts.Secret, namespace, account string, there *facts.
 	if there.Live == nil || there.Unread[ref] != "" {
 		return ""
 	}
-	reader := there.Live[ref]
+	reader := there.Object(ref)
 	was := secret.Annotations[AnnotationReader]
 	if reader == nil || was != "" && was != string(reader.GetUID()) {
 		return fmt.Sprintf("its token died with the ServiceAccount %s/%s of %s that it was for", namespace, account, there.Name)

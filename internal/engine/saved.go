@@ -40,7 +40,7 @@ func unasked(f *facts.Cluster, want []object.Object) []object.Ref {
 	}
 	var missed []object.Ref
 	for _, o := range want {
-		if ref := o.Ref(); f.Live[ref] == nil && f.Unread[ref] == "" && !absent[ref] {
+		if ref := o.Ref(); !f.Exists(ref) && f.Unread[ref] == "" && !absent[ref] {
 			missed = append(missed, ref)
 		}
 	}

@@ -317,7 +317,7 @@ func TestASettledMeshOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := empty(e, want)
-	for _, state := range []string{"fresh", "settled"} {
+	for _, state := range []string{"fresh", "settled", "upset"} {
 		direct, err := e.PlanFrom(now)
 		if err != nil {
 			t.Fatal(err)
@@ -342,12 +342,72 @@ func TestASettledMeshOfMany(t *testing.T) {
 		if again := onFile(t, readFrom(t, path)); !sameFile(t, path, again) {
 			t.Errorf("%s: facts that were read and written again are others", state)
 		}
-		if state == "fresh" {
+		switch n := direct.Plan.Writes(); {
+		case state == "fresh":
 			now = settle(t, e, now)
-		} else if n := direct.Plan.Writes(); n != 0 {
+		case state == "settled" && n != 0:
 			t.Errorf("%d changes in a settled mesh", n)
+		case state == "settled":
+			for _, f := range now.Clusters {
+				f.Services = nil // what follows is about objects
+			}
+			upset(now)
+		case n == 0:
+			t.Error("no change in a mesh that was upset")
 		}
 	}
+}
+
+// upset does to remote secrets what happens to them: a record keeps what is common to many once, and none of this may
+// get lost in it.
+func upset(now facts.Snapshot) {
+	remote := func(in, about int) (*facts.Cluster, object.Ref) {
+		return now.Clusters[fmt.Sprintf("cluster-%03d", in)], object.Ref{Kind: "Secret", Namespace: object.IstioNamespace, Name: discovery.RemoteSecret(fmt.Sprintf("cluster-%03d", about))}
+	}
+	change := func(in, about int, how func(u *unstructured.Unstructured)) {
+		f, ref := remote(in, about)
+		f.Live[ref] = f.Live[ref].DeepCopy()
+		how(f.Live[ref])
+	}
+	for in := range 4 { // some in more clusters than one: the second is read as the first was
+		change(in, 5, func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{discovery.LabelRemote: "true"}) })
+	}
+	change(0, 1, func(u *unstructured.Unstructured) { u.SetUID("another") })
+	change(0, 2, func(u *unstructured.Unstructured) { now := metav1.NewTime(noon); u.SetDeletionTimestamp(&now) })
+	change(0, 3, func(u *unstructured.Unstructured) { u.SetManagedFields(nil) })
+	change(0, 4, func(u *unstructured.Unstructured) {
+		u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "its"}})
+	})
+	change(1, 0, func(u *unstructured.Unstructured) {
+		u.SetAnnotations(map[string]string{object.AnnotationApplied: "other"})
+	})
+	change(1, 2, func(u *unstructured.Unstructured) {
+		u.Object["type"] = "a \"quoted\" \\ type, with \"uid\":\"in it\""
+	})
+	change(1, 3, func(u *unstructured.Unstructured) {
+		labels := u.GetLabels()
+		labels["uid"] = "a label"
+		u.SetLabels(labels)
+	})
+	f, ref := remote(2, 0)
+	delete(f.Live, ref)
+	f.Absent = append(f.Absent, ref)
+	secret := func(in, about int, how func(s *facts.Secret, k *facts.Kubeconfig)) {
+		f, ref := remote(in, about)
+		s := *f.Secrets[ref.Namespace+"/"+ref.Name]
+		s.Annotations, s.Kubeconfigs = maps.Clone(s.Annotations), maps.Clone(s.Kubeconfigs)
+		for key, k := range s.Kubeconfigs {
+			how(&s, &k)
+			s.Kubeconfigs[key] = k
+		}
+		f.Secrets[ref.Namespace+"/"+ref.Name] = &s
+	}
+	secret(2, 1, func(_ *facts.Secret, k *facts.Kubeconfig) { k.NotAfter = noon.Add(time.Hour) })
+	secret(3, 1, func(s *facts.Secret, _ *facts.Kubeconfig) {
+		s.Annotations[discovery.AnnotationIssued] = noon.Add(-time.Hour).Format(time.RFC3339)
+	})
+	secret(4, 1, func(_ *facts.Secret, k *facts.Kubeconfig) { k.NotAfter = time.Time{} })
+	secret(5, 1, func(_ *facts.Secret, k *facts.Kubeconfig) { k.CABundle = "another" })
 }
 
 func sameFile(t *testing.T, a, b string) bool {

@@ -63,8 +63,10 @@ type Cluster struct {
 	// Foreign are parts of an Istio that Isthmus did not install, and what its installer keeps of the installation.
 	Foreign []Foreign `json:"foreign,omitempty"`
 
-	// Live are the objects that the plan or the inventory names and that exist, Secrets without content.
-	Live map[object.Ref]*unstructured.Unstructured `json:"-"`
+	// Live are the objects that the plan or the inventory names and that exist, Secrets without content. Those of a
+	// record may be packed instead: read them by Object.
+	Live   map[object.Ref]*unstructured.Unstructured `json:"-"`
+	packed []packed                                  // sorted
 	// Absent are objects that were looked for and do not exist. One that is in none of Live, Unread and Absent was
 	// not looked for, and nothing is known of it.
 	Absent []object.Ref `json:"absent,omitempty"`

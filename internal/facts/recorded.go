@@ -106,8 +106,13 @@ func (t *texts) cluster(c *Cluster) (*clusterOnFile, error) {
 		}
 		out.Secrets = append(out.Secrets, &s)
 	}
-	for _, ref := range slices.SortedFunc(maps.Keys(c.Live), object.Ref.Compare) {
-		body, err := t.object(c.Live[ref].Object)
+	refs := slices.Collect(maps.Keys(c.Live))
+	for _, p := range c.packed {
+		refs = append(refs, p.ref)
+	}
+	slices.SortFunc(refs, object.Ref.Compare)
+	for _, ref := range refs {
+		body, err := t.object(c.Object(ref).Object)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		}
@@ -148,7 +153,7 @@ func (t *texts) object(body map[string]any) (map[string]any, error) {
 // record is at fault.
 func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 	s.Clusters = map[string]*Cluster{}
-	known := &known{}
+	known := &known{molds: molds{byText: map[string]*mold{}}, strings: interned{known: map[string]any{}}}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -159,7 +164,7 @@ func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 		raw = bytes.Clone(raw)
 		texts, trees := known.texts, known.trees // what is appended later is for later clusters
 		g.Go(func() error {
-			c, err := readCluster(raw, texts, trees)
+			c, err := known.cluster(raw, texts, trees)
 			if err != nil {
 				return err
 			}
@@ -182,8 +187,10 @@ func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 
 // known are the texts read so far, and what those that say who set which fields mean.
 type known struct {
-	texts []string
-	trees []map[string]any
+	texts   []string
+	trees   []map[string]any
+	molds   molds
+	strings interned
 }
 
 func (k *known) text(raw []byte) error {
@@ -201,56 +208,101 @@ func (k *known) text(raw []byte) error {
 	return nil
 }
 
-func readCluster(raw []byte, texts []string, trees []map[string]any) (*Cluster, error) {
+func (k *known) cluster(raw []byte, texts []string, trees []map[string]any) (*Cluster, error) {
 	var it struct {
 		Cluster *struct {
-			Cluster
-			Secrets []*Secret         `json:"secrets"`
+			*Cluster
+			Secrets []json.RawMessage `json:"secrets"`
 			Live    []json.RawMessage `json:"live"`
 			Unread  []unread          `json:"unread"`
 		} `json:"cluster"`
 	}
-	if err := json.Unmarshal(raw, &it); err != nil {
+	rest, secrets, live, ok := split(raw)
+	if !ok { // it says what is wrong, or that spaces are in between
+		rest = raw
+	}
+	if err := json.Unmarshal(rest, &it); err != nil {
 		return nil, fmt.Errorf("read a cluster: %w", err)
 	}
-	if it.Cluster == nil || it.Cluster.Name == "" {
+	if it.Cluster == nil || it.Cluster.Cluster == nil || it.Cluster.Name == "" {
 		return nil, fmt.Errorf("read a cluster: it has no name")
 	}
-	c := &it.Cluster.Cluster
-	c.Secrets = make(map[string]*Secret, len(it.Cluster.Secrets))
-	for _, s := range it.Cluster.Secrets {
-		for k, v := range s.Kubeconfigs {
-			if v.CABundle != "" {
-				n, err := numbered(v.CABundle, len(texts))
-				if err != nil {
-					return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
-				}
-				v.CABundle = texts[n]
-				s.Kubeconfigs[k] = v
-			}
-		}
-		c.Secrets[s.Namespace+"/"+s.Name] = s
+	if !ok {
+		secrets, live = it.Cluster.Secrets, it.Cluster.Live
 	}
-	c.Live = make(map[object.Ref]*unstructured.Unstructured, len(it.Cluster.Live))
-	c.Unread = make(map[object.Ref]string, len(it.Cluster.Unread))
-	for _, x := range it.Cluster.Live {
-		u, err := readObject(x, trees)
+	c := it.Cluster.Cluster
+	k.strings.services(c.Services)
+	k.strings.refs(c.Inventory)
+	c.Secrets = make(map[string]*Secret, len(secrets))
+	for _, x := range secrets {
+		s, err := k.molds.secretOf(x, texts)
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
-		c.Live[object.RefOf(u)] = u
+		c.Secrets[k.strings.one(s.Namespace+"/"+s.Name)] = s
 	}
+	if err := k.live(c, live, trees); err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+	}
+	c.Unread = make(map[object.Ref]string, len(it.Cluster.Unread))
 	for _, x := range it.Cluster.Unread {
 		c.Unread[x.Ref] = x.Why
 	}
 	return c, nil
 }
 
-func readObject(raw []byte, trees []map[string]any) (*unstructured.Unstructured, error) {
+func (k *known) live(c *Cluster, live []json.RawMessage, trees []map[string]any) error {
+	c.Live = map[object.Ref]*unstructured.Unstructured{}
+	var many []packed
+	for _, x := range live {
+		if bytes.Contains(x, []byte(remoteLabel)) {
+			p, ok, err := k.molds.object(x, trees)
+			if err != nil {
+				return err
+			}
+			if ok {
+				many = append(many, p)
+				continue
+			}
+		}
+		u, err := readObject(x, trees, &k.strings)
+		if err != nil {
+			return err
+		}
+		c.Live[object.RefOf(u)] = u
+	}
+	c.packed = slices.Clip(many)
+	slices.SortFunc(c.packed, func(a, b packed) int { return a.ref.Compare(b.ref) })
+	return nil
+}
+
+// remoteLabel is how the label of remote secrets stands in JSON.
+const remoteLabel = `"` + object.LabelRemoteSecret + `":"true"`
+
+func readSecret(raw []byte, texts []string) (*Secret, error) {
+	s := &Secret{}
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("read a secret: %w", err)
+	}
+	for key, v := range s.Kubeconfigs {
+		if v.CABundle != "" {
+			n, err := numbered(v.CABundle, len(texts))
+			if err != nil {
+				return nil, err
+			}
+			v.CABundle = texts[n]
+			s.Kubeconfigs[key] = v
+		}
+	}
+	return s, nil
+}
+
+func readObject(raw []byte, trees []map[string]any, texts *interned) (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{}
 	if err := utiljson.Unmarshal(raw, &u.Object); err != nil { // whole numbers as int64, as Kubernetes' own clients do
 		return nil, fmt.Errorf("read an object: %w", err)
 	}
+	texts.tree(u.Object)
 	metadata, _ := u.Object["metadata"].(map[string]any)
 	entries, _ := metadata["managedFields"].([]any)
 	for _, e := range entries {

@@ -69,6 +69,17 @@ func (r Ref) Compare(o Ref) int {
 
 // RefOf names a live or wanted object.
 func RefOf(u *unstructured.Unstructured) Ref {
+	version, _ := u.Object["apiVersion"].(string)
+	kind, _ := u.Object["kind"].(string)
+	metadata, ok := u.Object["metadata"].(map[string]any)
+	if group, _, found := strings.Cut(version, "/"); ok && strings.Count(version, "/") < 2 { // a plan asks millions of times
+		if !found {
+			group = ""
+		}
+		name, _ := metadata["name"].(string)
+		namespace, _ := metadata["namespace"].(string)
+		return Ref{Group: group, Kind: kind, Namespace: namespace, Name: name}
+	}
 	gvk := u.GroupVersionKind()
 	return Ref{Group: gvk.Group, Kind: gvk.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}
 }

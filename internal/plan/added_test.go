@@ -48,7 +48,7 @@ func TestAdditions(t *testing.T) {
 				managed("kubectl-patch", metav1.ManagedFieldsOperationUpdate, now, c.theirs),
 			}
 			live.SetManagedFields(entries)
-			own, others, err := managers(live)
+			own, others, err := (&prepared{}).managers(live)
 			if err != nil {
 				t.Fatal(err)
 			}

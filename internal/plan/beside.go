@@ -126,7 +126,7 @@ func (d *decider) guard() {
 	for _, g := range d.in.Guards {
 		if ref, why, do := g(d.in.Mesh, d.cluster, d.in.Now); why != "" {
 			owner := ""
-			if live := d.now.Live[ref]; live != nil {
+			if live := d.now.Object(ref); live != nil {
 				owner = facts.Owner(live)
 			}
 			d.conflict(ref, owner, why, do)

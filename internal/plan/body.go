@@ -55,6 +55,8 @@ func prepare(o object.Object, owner string, adopted bool) (object.Object, error)
 type prepared struct {
 	mu   sync.Mutex
 	done map[preparation]*unstructured.Unstructured
+	same map[pair]bool // see alike
+	sets map[fieldEntry]fieldSet
 }
 
 type preparation struct {

@@ -21,7 +21,7 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		c.Action, c.Reason, c.Settled = Replace, "is being deleted; made anew once it is gone", false
 		return nil
 	}
-	ours, others, err := managers(live)
+	ours, others, err := d.prepared.managers(live)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
@@ -138,7 +138,7 @@ func (d *decider) judge(c *Change) (*Change, error) {
 
 // unwanted decides about an object of the inventory that is no longer wanted; nil if it is gone already.
 func (d *decider) unwanted(ref object.Ref) *Change {
-	live := d.now.Live[ref]
+	live := d.now.Object(ref)
 	if why := d.now.Unread[ref]; why != "" {
 		d.conflict(ref, "", "cannot be read: "+why)
 		d.kept = append(d.kept, ref)
@@ -193,8 +193,14 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 	if len(refs) == 0 && len(d.now.Inventory) == 0 {
 		return nil, nil
 	}
-	o := Inventory(d.owner, refs, d.members)
-	if live := d.now.Live[o.Ref()]; len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
+	objects := facts.FormatInventory(refs)
+	if live := d.now.Live[Inventory(d.owner, "", "").Ref()]; live != nil {
+		if was, _, _ := unstructured.NestedString(live.Object, "data", facts.InventoryKey); was == objects {
+			objects = was // the lists of 500 clusters are long: one that stays is in memory once
+		}
+	}
+	o := Inventory(d.owner, objects, d.listed)
+	if live := d.now.Object(o.Ref()); len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
 		return &Change{
 			Cluster: d.cluster, Object: o.Ref(), Part: o.Part, Stage: StageInventory, UID: string(live.GetUID()),
 			Action: Delete, Reason: "nothing is left to list",
@@ -209,10 +215,13 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 	if c.Action == Configure {
 		c.Reason = o.Reason
 	}
-	before := facts.FormatInventory(d.now.Inventory)
-	all, known := append(slices.Clone(d.now.Inventory), refs...), union(d.members, d.now.Members)
-	if facts.FormatInventory(all) != before || c.Action == Create || !lists(d.now.Members, known) {
-		first, err := prepare(Inventory(d.owner, all, known), d.owner, false)
+	all, known := withAll(d.now.Inventory, refs), union(d.members, d.now.Members)
+	if len(all) > len(d.now.Inventory) || c.Action == Create || !lists(d.now.Members, known) {
+		listed := d.listed
+		if len(known) > len(d.members) {
+			listed = facts.FormatMembers(known)
+		}
+		first, err := prepare(Inventory(d.owner, facts.FormatInventory(all), listed), d.owner, false)
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 		}
@@ -221,11 +230,27 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 	return c, nil
 }
 
-// Inventory is the ConfigMap that lists what Isthmus made in a cluster for a mesh or a set, and a mesh's members.
-func Inventory(owner string, refs []object.Ref, members []facts.Member) object.Object {
-	data := map[string]any{facts.InventoryKey: facts.FormatInventory(refs)}
-	if len(members) > 0 {
-		data[facts.MembersKey] = facts.FormatMembers(members)
+// withAll are objects and those of others that are not among them.
+func withAll(list, more []object.Ref) []object.Ref {
+	known := make(map[object.Ref]bool, len(list))
+	for _, r := range list {
+		known[r] = true
+	}
+	all := slices.Clone(list)
+	for _, r := range more {
+		if !known[r] {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Inventory is the ConfigMap that lists what Isthmus made in a cluster for a mesh or a set, and a mesh's members; a
+// set has none.
+func Inventory(owner, objects, members string) object.Object {
+	data := map[string]any{facts.InventoryKey: objects}
+	if members != "" {
+		data[facts.MembersKey] = members
 	}
 	body := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",

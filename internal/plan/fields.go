@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -25,17 +26,17 @@ type manager struct {
 // managers reads a live object's managedFields: what Isthmus set, by whichever operation, and what others did.
 // Status is left out: nobody wants it to be anything. It reads the content as it is, since to convert it takes ten
 // times as long, and a plan does this for every object of every cluster.
-func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []manager, err error) {
+func (p *prepared) managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []manager, err error) {
 	ours = fieldpath.NewSet()
 	metadata, _ := live.Object["metadata"].(map[string]any)
 	entries, _ := metadata["managedFields"].([]any)
-	for _, x := range entries {
+	for i, x := range entries {
 		e, _ := x.(map[string]any)
 		fields, ok := e["fieldsV1"].(map[string]any)
 		if e["subresource"] == "status" || !ok {
 			continue
 		}
-		set, err := setOf(fields)
+		set, err := p.setOf(fieldEntry{live.GetKind(), live.GetName(), i}, fields)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read managedFields of %s: %w", object.RefOf(live), err)
 		}
@@ -53,6 +54,41 @@ func managers(live *unstructured.Unstructured) (ours *fieldpath.Set, others []ma
 		others = append(others, manager{name: name, at: timeOf(e["time"]), keep: keepsApplying(name, operation, subresource), set: set})
 	}
 	return ours, others, nil
+}
+
+// A fieldEntry is one of managedFields of objects of a kind and a name.
+type fieldEntry struct {
+	kind, name string
+	number     int
+}
+
+// fieldSet is fieldsV1, by where it is in memory, and what it says.
+type fieldSet struct {
+	at  uintptr
+	set *fieldpath.Set
+}
+
+// setOf reads fieldsV1. What many clusters say of the same object is in memory once in facts from a record, and is
+// read once: the set must not be changed.
+func (p *prepared) setOf(of fieldEntry, fields map[string]any) (*fieldpath.Set, error) {
+	at := reflect.ValueOf(fields).Pointer() // it stays there: facts outlive a plan's making
+	p.mu.Lock()
+	last := p.sets[of]
+	p.mu.Unlock()
+	if last.at == at && last.set != nil {
+		return last.set, nil
+	}
+	set, err := setOf(fields)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sets == nil {
+		p.sets = map[fieldEntry]fieldSet{}
+	}
+	p.sets[of] = fieldSet{at, set}
+	return set, nil
 }
 
 // setOf reads fieldsV1: a key is a step of a path, an empty value says that the place itself is meant, and so does a

@@ -122,7 +122,7 @@ func TestDiff(t *testing.T) {
 				entries = append(entries, managed("kubectl-edit", metav1.ManagedFieldsOperationUpdate, edited, c.other))
 			}
 			live.SetManagedFields(entries)
-			ours, others, err := managers(live)
+			ours, others, err := (&prepared{}).managers(live)
 			if err != nil {
 				t.Fatal(err)
 			}

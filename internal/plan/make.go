@@ -64,8 +64,9 @@ func Make(in Input) (Plan, error) {
 		total += len(d.changes)
 	}
 	all := make([]Change, 0, total)
-	for _, d := range decided {
-		all = append(all, d.changes...)
+	for i := range decided {
+		d := &decided[i]
+		all, d.changes = append(all, d.changes...), nil
 		d.guard()
 		p.Conflicts = append(p.Conflicts, d.conflicts...)
 		p.Leftovers = append(p.Leftovers, d.leftovers()...)
@@ -94,12 +95,15 @@ func Make(in Input) (Plan, error) {
 // cluster that needs the root while nobody can sign with it becomes pending; what is about it is then left alone in
 // the others too, so they are decided about again.
 func decideEach(in Input, pending map[string]string, members []facts.Member) ([]decider, error) {
-	shared := &prepared{}
+	shared, listed := &prepared{}, ""
+	if len(members) > 0 {
+		listed = facts.FormatMembers(members)
+	}
 	for {
 		deciders := make([]decider, 0, len(in.Mesh.Clusters))
 		for _, c := range in.Mesh.Clusters {
 			if pending[c.Name] == "" {
-				deciders = append(deciders, decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, members: members, prepared: shared})
+				deciders = append(deciders, decider{in: in, cluster: c.Name, now: in.Now.Clusters[c.Name], owner: in.Mesh.Name, pending: pending, members: members, listed: listed, prepared: shared})
 			}
 		}
 		errs := make([]error, len(deciders))
@@ -175,6 +179,7 @@ type decider struct {
 	owner     string // the mesh's or the set's name, written as label isthmus.dev/mesh
 	pending   map[string]string
 	members   []facts.Member // of the mesh, when everything is done; none for a set
+	listed    string         // members, as inventories have them
 	why       string         // of what goes; empty: it is no longer wanted
 	prepared  *prepared
 	changes   []Change
@@ -207,7 +212,10 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 			d.withoutKind(o)
 			continue
 		}
-		c, err := d.change(o)
+		c, err := d.alike(o)
+		if c == nil && err == nil {
+			c, err = d.change(o)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -238,7 +246,7 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 // withoutSystem deletes the namespace that the inventories live in when a mesh goes and its inventory was the last.
 func (d *decider) withoutSystem(want []object.Object) *Change {
 	ref := object.Ref{Kind: "Namespace", Name: object.SystemNamespace}
-	live := d.now.Live[ref]
+	live := d.now.Object(ref)
 	if len(want) > 0 || d.in.Mesh.Name == "" || live == nil || !d.ours(ref, live) || live.GetAnnotations()[AnnotationAdopted] != "" {
 		return nil
 	}
@@ -268,7 +276,7 @@ func (d *decider) withSystem(want []object.Object) []object.Object {
 // change decides about one wanted object; nil means that nothing about it can be said or done now.
 func (d *decider) change(o object.Object) (*Change, error) {
 	ref := o.Ref()
-	live := d.now.Live[ref]
+	live := d.now.Object(ref)
 	if d.terminating(ref.Namespace) {
 		live = nil // it goes with its namespace before it is made
 	}
@@ -330,7 +338,7 @@ func (d *decider) terminating(namespace string) bool {
 	if namespace == "" {
 		return false
 	}
-	if live := d.now.Live[object.Ref{Kind: "Namespace", Name: namespace}]; live != nil {
+	if live := d.now.Object(object.Ref{Kind: "Namespace", Name: namespace}); live != nil {
 		return live.GetDeletionTimestamp() != nil
 	}
 	return slices.ContainsFunc(d.now.Namespaces, func(n facts.Namespace) bool { return n.Name == namespace && n.Terminating })

@@ -160,7 +160,7 @@ func (f *fleet) input(want object.Objects, order []string) Input {
 	in.Judges = map[object.SealKind]Judge{object.SealRemoteSecret: fresh}
 	for n, s := range f.servers {
 		c := &facts.Cluster{Name: n, Live: s.live, Unread: map[object.Ref]string{}}
-		if list := s.live[Inventory("shop", nil, nil).Ref()]; list != nil {
+		if list := s.live[Inventory("shop", "", "").Ref()]; list != nil {
 			text, _, _ := unstructured.NestedString(list.Object, "data", facts.InventoryKey)
 			c.Inventory, _ = facts.ParseInventory(text)
 			text, _, _ = unstructured.NestedString(list.Object, "data", facts.MembersKey)
@@ -296,7 +296,7 @@ func TestDriftGoesBack(t *testing.T) {
 						unstructured.RemoveNestedField(body, "metadata", "labels", object.LabelPart)
 					})
 				case "delete":
-					if ref.Kind != "Namespace" && ref != Inventory("shop", nil, nil).Ref() { // without those nothing is known to be ours
+					if ref.Kind != "Namespace" && ref != Inventory("shop", "", "").Ref() { // without those nothing is known to be ours
 						s.remove(ref)
 					}
 				}
@@ -377,7 +377,7 @@ func TestFieldsAreReadAsTheLibraryReadsThem(t *testing.T) {
 		}
 		u := &unstructured.Unstructured{Object: map[string]any{}}
 		u.SetManagedFields([]metav1.ManagedFieldsEntry{managed(object.Manager, metav1.ManagedFieldsOperationApply, now, string(raw))})
-		got, _, err := managers(u)
+		got, _, err := (&prepared{}).managers(u)
 		if err != nil || !got.Equals(set) {
 			t.Fatalf("%s is read as %v, %v", raw, got, err)
 		}

@@ -57,7 +57,7 @@ func JudgeIstiod(m mesh.Mesh, cluster string, o object.Object, now facts.Snapsho
 // written is when the cacerts of a namespace was last changed, by whomever.
 func written(at *facts.Cluster, namespace string) time.Time {
 	var last time.Time
-	live := at.Live[object.Ref{Kind: "Secret", Namespace: namespace, Name: CACerts}]
+	live := at.Object(object.Ref{Kind: "Secret", Namespace: namespace, Name: CACerts})
 	if live == nil {
 		return last
 	}
