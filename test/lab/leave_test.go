@@ -26,6 +26,9 @@ func leaves(t *testing.T, two, three string, before []string) {
 		kubectl(t, c, "-n", "isthmus-verify", "patch", "service", "all", "--type", "merge",
 			"-p", `{"spec": {"selector": {"app": "server"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}`)
 	}
+	// A rule of its own in place of the mesh's failover, with which callers would prefer their own cluster.
+	applyText(t, "east", `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: isthmus-verify},
+		spec: {host: all.isthmus-verify.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}}`)
 	eventually(t, time.Minute, "all three clusters answer", func() (bool, string) {
 		by := call(t, t.Context(), "east").by
 		return by["east"] > 0 && by["west"] > 0 && by["north"] > 0, fmt.Sprint(by)
@@ -53,6 +56,7 @@ func leaves(t *testing.T, two, three string, before []string) {
 	if r := must(t, two, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
 		t.Errorf("the document without north still changes something:\n%s", r.out)
 	}
+	kubectl(t, "east", "-n", "isthmus-verify", "delete", "destinationrule", "all")
 	for _, c := range []string{"east", "west", "north"} {
 		kubectl(t, c, "-n", "isthmus-verify", "delete", "service", "all")
 	}
