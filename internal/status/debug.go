@@ -16,6 +16,7 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/traffic"
 )
 
 // Statuses of a remote cluster. The others are istiod's own: "syncing", "timeout", "closed" (istio
@@ -121,7 +122,7 @@ func inStep(proxies []ProxyStatus) Proxies {
 func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster, drains map[string]facts.Drain) Remotes {
 	var out Remotes
 	for _, c := range m.Clusters {
-		if c.Name == self.Name || self.IsRemote() || drains[c.Name].On && m.Primary(c).Name != self.Name {
+		if c.Name == self.Name || self.IsRemote() || traffic.Hidden(m, drains, self, c) {
 			continue
 		}
 		out.Wanted++

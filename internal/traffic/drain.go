@@ -60,6 +60,12 @@ func Drains(m mesh.Mesh, now facts.Snapshot, drain, undrain []string) map[string
 	return out
 }
 
+// Hidden tells whether the callers in a cluster do not know another one, since that is drained: all but those whose
+// istiod serves it.
+func Hidden(m mesh.Mesh, drains map[string]facts.Drain, from, to mesh.Cluster) bool {
+	return drains[to.Name].On && m.Primary(from).Name != m.Primary(to).Name
+}
+
 // standIn is the cluster that has most of the services that a cluster's mesh has; of several the first of the document
 // that is in its region. "" if all others are drained or do not answer.
 func standIn(m mesh.Mesh, now facts.Snapshot, c mesh.Cluster, drains map[string]facts.Drain) string {
@@ -121,7 +127,7 @@ func Drain(m mesh.Mesh, want object.Objects, now facts.Snapshot, drains map[stri
 		if !d.On || len(want[c.Name]) == 0 { // with nothing wanted the mesh goes
 			continue
 		}
-		blind(m, c, out, dropped)
+		blind(m, c, drains, out, dropped)
 		if d.To == "" {
 			continue
 		}
@@ -133,9 +139,9 @@ func Drain(m mesh.Mesh, want object.Objects, now facts.Snapshot, drains map[stri
 }
 
 // blind takes away the remote secrets of a cluster beside all istiods but the one that serves it.
-func blind(m mesh.Mesh, c mesh.Cluster, out object.Objects, dropped map[string]map[object.Ref]string) {
+func blind(m mesh.Mesh, c mesh.Cluster, drains map[string]facts.Drain, out object.Objects, dropped map[string]map[object.Ref]string) {
 	for _, g := range m.Governors() {
-		if g.Name == m.Primary(c).Name {
+		if !Hidden(m, drains, g, c) {
 			continue
 		}
 		host := m.Host(g).Name
@@ -173,8 +179,12 @@ func prefer(m mesh.Mesh, c mesh.Cluster, to string, now facts.Snapshot, drains m
 			list = with(list, label.Own(m.Name, o))
 		}
 	}
-	for _, s := range slices.Sorted(maps.Keys(services(now.Clusters[c.Name]))) {
-		if other := elsewhere(m, c, to, s, now, drains); other != "" {
+	have := map[string]map[string]bool{}
+	for _, x := range m.Clusters {
+		have[x.Name] = services(now.Clusters[x.Name])
+	}
+	for _, s := range slices.Sorted(maps.Keys(have[c.Name])) {
+		if other := elsewhere(m, c, to, s, have, drains); other != "" {
 			list = with(list, label.Own(m.Name, preferringRule(governor, settings, s, other)))
 		}
 	}
@@ -220,12 +230,12 @@ func preference(to string) map[string]any {
 
 // elsewhere is the first cluster that has a service which a drained cluster's stand-in does not have; "" if that has
 // it, or nobody has.
-func elsewhere(m mesh.Mesh, c mesh.Cluster, to, service string, now facts.Snapshot, drains map[string]facts.Drain) string {
-	if services(now.Clusters[to])[service] {
+func elsewhere(m mesh.Mesh, c mesh.Cluster, to, service string, have map[string]map[string]bool, drains map[string]facts.Drain) string {
+	if have[to][service] {
 		return ""
 	}
 	for _, x := range m.Clusters {
-		if x.Name != c.Name && !drains[x.Name].On && services(now.Clusters[x.Name])[service] {
+		if x.Name != c.Name && !drains[x.Name].On && have[x.Name][service] {
 			return x.Name
 		}
 	}

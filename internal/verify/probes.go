@@ -9,6 +9,7 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/traffic"
 )
 
 // A Site is one cluster, as far as a proof needs it.
@@ -110,6 +111,7 @@ func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 		err = r.place(ctx)
 	}
 	if r.now = <-snapshot; err == nil {
+		r.drains = facts.Drains(r.now)
 		local := func(from mesh.Cluster) bool { return keepsLocal(p.Mesh, r.now, from) }
 		for _, e := range errands(p.Mesh, r.door, local) {
 			if !r.spared(e.from, e.to) {
@@ -160,7 +162,7 @@ func (r *proving) proof() Proof {
 
 // spared tells pairs between which nothing is called: the other is drained, and this one's istiod does not know it.
 func (r *proving) spared(from, to mesh.Cluster) bool {
-	return facts.Drains(r.now)[to.Name].On && r.Mesh.Primary(from).Name != r.Mesh.Primary(to).Name
+	return traffic.Hidden(r.Mesh, r.drains, from, to)
 }
 
 func (r *proving) cell(from, to mesh.Cluster) Cell {

@@ -22,6 +22,7 @@ type proving struct {
 	*Prover
 	limits   Limits
 	now      facts.Snapshot
+	drains   map[string]facts.Drain // as now has them
 	sites    map[string]*SiteEvidence
 	placed   []string // clusters where something may have been written
 	attempts []*attempt
