@@ -82,7 +82,7 @@ func (e *env) drain(ctx context.Context, drain, undrain []string, flags drainFla
 	if err != nil {
 		return err
 	}
-	if err := mayDrain(eng.Mesh, append(slices.Clone(drain), undrain...)); err != nil {
+	if err := mayDrain(eng.Mesh, slices.Concat(drain, undrain)); err != nil {
 		return err
 	}
 	aside := 0
@@ -113,10 +113,7 @@ func (e *env) drain(ctx context.Context, drain, undrain []string, flags drainFla
 
 // mayDrain refuses clusters that there are not.
 func mayDrain(m mesh.Mesh, names []string) error {
-	all := make([]string, 0, len(m.Clusters))
-	for _, c := range m.Clusters {
-		all = append(all, c.Name)
-	}
+	all := m.Names()
 	for _, name := range names {
 		if !slices.Contains(all, name) {
 			return usagef("there is no cluster %q; there are: %s", name, strings.Join(all, ", "))

@@ -33,8 +33,8 @@ const (
 	LabelRemote = object.LabelRemoteSecret
 	// AnnotationCluster names the cluster that a remote secret opens (Istio's own).
 	AnnotationCluster = "networking.istio.io/cluster"
-	// AnnotationIssued is when a remote secret's token was issued, RFC 3339; with the token's end it gives its life.
-	AnnotationIssued = "isthmus.dev/issued"
+	// AnnotationIssued is when a remote secret's token was issued.
+	AnnotationIssued = object.AnnotationIssued
 	// AnnotationReader is the UID of the ServiceAccount that a remote secret's token is for.
 	AnnotationReader = "isthmus.dev/reader-uid"
 )

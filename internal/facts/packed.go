@@ -21,11 +21,8 @@ import (
 
 // own are the keys of texts that differ between objects that are otherwise the same.
 var own = map[string]bool{
-	"uid": true, "resourceVersion": true, "creationTimestamp": true, "time": true, annotationIssued: true, "NotAfter": true,
+	"uid": true, "resourceVersion": true, "creationTimestamp": true, "time": true, object.AnnotationIssued: true, "NotAfter": true,
 }
-
-// annotationIssued is discovery.AnnotationIssued, which this package may not import.
-const annotationIssued = "isthmus.dev/issued"
 
 // A mold is what objects have in common.
 type mold struct {
@@ -145,7 +142,7 @@ func (m *molds) object(raw []byte, trees []map[string]any) (p packed, ok bool, e
 func (m *molds) secretOf(raw []byte, texts []string) (*Secret, error) {
 	made, parts, err := m.of(raw, func(made *mold, parts []string) error {
 		s, err := readSecret(raw, texts)
-		if err == nil && len(parts) == 2 && len(s.Kubeconfigs) == 1 && s.Annotations[annotationIssued] == parts[0] {
+		if err == nil && len(parts) == 2 && len(s.Kubeconfigs) == 1 && s.Annotations[object.AnnotationIssued] == parts[0] {
 			for _, k := range s.Kubeconfigs {
 				if end, err := time.Parse(time.RFC3339, parts[1]); err == nil && k.NotAfter.Equal(end) {
 					made.secret = s
@@ -168,7 +165,7 @@ func (m *molds) secretOf(raw []byte, texts []string) (*Secret, error) {
 	own := packed{made, parts}.own()
 	s := *made.secret
 	s.Annotations, s.Kubeconfigs = maps.Clone(s.Annotations), maps.Clone(s.Kubeconfigs)
-	s.Annotations[annotationIssued] = own[0]
+	s.Annotations[object.AnnotationIssued] = own[0]
 	for key, k := range s.Kubeconfigs {
 		if k.NotAfter, err = time.Parse(time.RFC3339, own[1]); err != nil {
 			return nil, fmt.Errorf("read a secret: %w", err)

@@ -134,15 +134,11 @@ func parse(data []byte) []*x509.Certificate {
 
 // X509 is the certificate as the library knows it; nil where its PEM is none.
 func (c Certificate) X509() *x509.Certificate {
-	block, _ := pem.Decode([]byte(c.PEM))
-	if block == nil {
+	all := parse([]byte(c.PEM))
+	if len(all) == 0 {
 		return nil
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	return cert
+	return all[0]
 }
 
 // Certificates are the public faces of the certificates in a PEM text, in its order.

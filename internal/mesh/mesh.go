@@ -120,6 +120,15 @@ func (m Mesh) Cluster(name string) (Cluster, bool) {
 	return Cluster{}, false
 }
 
+// Names lists the members in document order.
+func (m Mesh) Names() []string {
+	names := make([]string, 0, len(m.Clusters))
+	for _, c := range m.Clusters {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Networks lists the networks in document order, once each.
 func (m Mesh) Networks() []string {
 	var networks []string

@@ -11,11 +11,7 @@ import (
 func (m Mesh) Without(names ...string) (rest Mesh, leaving []Cluster, err error) {
 	for _, name := range names {
 		if _, ok := m.Cluster(name); !ok {
-			have := make([]string, 0, len(m.Clusters))
-			for _, c := range m.Clusters {
-				have = append(have, c.Name)
-			}
-			return Mesh{}, nil, fmt.Errorf("no cluster %q in spec.clusters; there are: %s", name, strings.Join(have, ", "))
+			return Mesh{}, nil, fmt.Errorf("no cluster %q in spec.clusters; there are: %s", name, strings.Join(m.Names(), ", "))
 		}
 	}
 	rest = m

@@ -18,6 +18,8 @@ const (
 	LabelPart = "isthmus.dev/part"
 	// AnnotationApplied is the digest of the object as it was last applied, see Digest.
 	AnnotationApplied = "isthmus.dev/applied"
+	// AnnotationIssued is when a remote secret's token was issued, RFC 3339; with the token's end it gives its life.
+	AnnotationIssued = "isthmus.dev/issued"
 	// Manager is Isthmus's field manager in server-side apply.
 	Manager = "isthmus"
 	// IstioNamespace is where Istio is installed, and its root namespace.
