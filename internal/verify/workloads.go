@@ -177,8 +177,12 @@ func deployment(m mesh.Mesh, c mesh.Cluster, r Role) *appsv1.Deployment {
 	pod := corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
 			Labels: map[string]string{"app": string(r), labelCluster: c.Name},
-			// Small proxies: they carry a few calls and are gone again.
-			Annotations: map[string]string{"sidecar.istio.io/proxyCPU": "10m", "sidecar.istio.io/proxyMemory": "64Mi"},
+			Annotations: map[string]string{
+				// Small proxies: they carry a few calls and are gone again.
+				"sidecar.istio.io/proxyCPU": "10m", "sidecar.istio.io/proxyMemory": "64Mi",
+				// Istio's 15 s between two looks make a proxy that is ready wait for the next look.
+				"readiness.status.sidecar.istio.io/periodSeconds": "1",
+			},
 		},
 		Spec: podSpec(m, c, r),
 	}
