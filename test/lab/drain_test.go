@@ -3,18 +3,19 @@
 package lab_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/probe"
 	"isthmus.dev/isthmus/internal/verify"
+	"isthmus.dev/isthmus/lab"
 )
 
 // TestDrain keeps calls away from west under load, from east, from west itself, and from outside through west's ingress
@@ -42,7 +43,9 @@ func TestDrain(t *testing.T) {
 		{"refused where a service is in that cluster alone", d.refused},
 		{"a dry run shows it and changes nothing", d.shown},
 		{"under load", d.underLoad},
+		{"killed half way, it goes on when it is run again", d.killed},
 		{"it lasts, and everybody says so", d.lasts},
+		{"a cluster whose API server does not answer", d.away},
 	} {
 		if !t.Run(s.name, s.run) {
 			t.Fatalf("stopped at %q: the next steps build on it", s.name)
@@ -154,6 +157,75 @@ func judged(t *testing.T, name string, r probe.LoadResult, began, reported, undr
 	}
 }
 
+// killed: the program is gone in the middle of a drain; run again it comes to the same end, and so does an undrain.
+func (d draining) killed(t *testing.T) {
+	for _, after := range []time.Duration{900 * time.Millisecond, 1800 * time.Millisecond, 3 * time.Second} {
+		kill(t, after, d.doc, "drain", "west", "-f", "-")
+		t.Logf("killed after %s: east's record says %s", after, record(t, "east"))
+	}
+	must(t, d.doc, "drain", "west", "-f", "-")
+	for _, c := range []string{"east", "west"} {
+		if r := load(t, c, "http://echo.traffic:80/", 20, 2*time.Second)(); r.Clusters["west"] != 0 || r.Answered == 0 {
+			t.Errorf("calls from %s after the drain that was killed and run again: answered by %v, missed %v", c, r.Clusters, r.Misses)
+		}
+	}
+	kill(t, 1800*time.Millisecond, d.doc, "undrain", "west", "-f", "-")
+	must(t, d.doc, "undrain", "west", "-f", "-")
+	reaches(t, "west", "east", "west")
+	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
+		t.Errorf("a drain that was killed left something to do: %s", r.out)
+	}
+}
+
+// record is what a cluster remembers of the members of the mesh.
+func record(t *testing.T, cluster string) string {
+	t.Helper()
+	return kubectl(t, cluster, "-n", object.SystemNamespace, "get", "configmap", facts.InventoryName("shop"), "-o", "jsonpath={.data.members}")
+}
+
+// away: the others lose sight of a cluster that nobody can ask, which learns of it when it answers again.
+func (d draining) away(t *testing.T) {
+	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+		t.Fatal(err)
+	}
+	mended := false
+	mend := func() {
+		if mended {
+			return
+		}
+		mended = true
+		if _, err := world.lab.Mend(context.WithoutCancel(t.Context()), ""); err != nil {
+			t.Error(err)
+		}
+		eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
+			out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
+			return err == nil, out
+		})
+	}
+	defer mend()
+	if r := isthmus(t, d.doc, "drain", "west", "-f", "-"); r.code != 1 || !strings.Contains(r.err, "west does not answer") || !strings.Contains(r.err, "--skip-unreachable") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+	r := must(t, d.doc, "drain", "west", "--skip-unreachable", "-f", "-")
+	if !strings.Contains(r.out, "what is called from there is not known") {
+		t.Errorf("drain says: %s", r.out)
+	}
+	if r := load(t, "east", "http://echo.traffic:80/", 20, 3*time.Second)(); r.Clusters["west"] != 0 || len(r.Misses) > 0 {
+		t.Errorf("calls from east after west was drained that does not answer: answered by %v, missed %v", r.Clusters, r.Misses)
+	}
+	mend()
+	must(t, d.doc, "apply", "-f", "-") // west learns of it
+	if r := must(t, d.doc, "status", "-f", "-"); !strings.Contains(r.out, "west is drained") {
+		t.Errorf("status does not say it: %s", r.out)
+	}
+	eventually(t, time.Minute, "west's own calls go to east", func() (bool, string) {
+		r := load(t, "west", "http://echo.traffic:80/", 20, time.Second)()
+		return r.Clusters["west"] == 0 && r.Answered > 0, fmt.Sprint(r.Clusters, r.Misses)
+	})
+	must(t, d.doc, "undrain", "west", "-f", "-")
+	reaches(t, "east", "east", "west")
+}
+
 // lasts: istiods that start anew and somebody who applies the document change nothing, and everybody says so.
 func (d draining) lasts(t *testing.T) {
 	must(t, d.doc, "drain", "west", "-f", "-")
@@ -166,7 +238,7 @@ func (d draining) lasts(t *testing.T) {
 		t.Errorf("apply undoes a drain: %s", r.out)
 	}
 	for _, c := range []string{"east", "west"} {
-		if r := load(t, c, "http://echo.traffic:80/", 20, 5*time.Second)(); r.Clusters["west"] != 0 || r.Answered == 0 {
+		if r := load(t, c, "http://echo.traffic:80/", 20, 3*time.Second)(); r.Clusters["west"] != 0 || r.Answered == 0 {
 			t.Errorf("calls from %s, %s after it was reported drained: answered by %v, missed %v", c, time.Since(reported).Round(time.Second), r.Clusters, r.Misses)
 		}
 	}
@@ -202,46 +274,19 @@ func (d draining) lasts(t *testing.T) {
 // fromOutside makes calls as a client outside the mesh does, over connections that it keeps.
 func fromOutside(t *testing.T, address string, rate int, long time.Duration) func() probe.LoadResult {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: rate}}
-	out := probe.LoadResult{Began: time.Now(), Clusters: map[string]int{}}
-	for range int(long / time.Second) {
-		out.Seconds = append(out.Seconds, probe.Second{At: out.Began.Add(time.Duration(len(out.Seconds)) * time.Second), Clusters: map[string]int{}})
-	}
-	var mu sync.Mutex
-	var calls sync.WaitGroup
-	once := func(second int) {
-		at := time.Now()
-		var reply probe.Reply
-		resp, err := client.Get("http://" + address + "/")
-		if err == nil {
-			defer resp.Body.Close()
-			text, _ := io.ReadAll(resp.Body)
-			if err = json.Unmarshal(text, &reply); err != nil {
-				err = fmt.Errorf("%d %s", resp.StatusCode, text)
-			}
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		out.Sent++
-		if err != nil {
-			out.Misses = append(out.Misses, probe.Miss{At: at, TookMillis: time.Since(at).Milliseconds(), Error: err.Error()})
-			return
-		}
-		out.Answered++
-		out.Clusters[reply.Cluster]++
-		out.Seconds[second].Clusters[reply.Cluster]++
-	}
+	call := probe.Call{To: "http://" + address + "/", TimeoutMillis: 5000}
+	var r probe.LoadResult
+	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for n := range rate * int(long/time.Second) {
-			time.Sleep(time.Until(out.Began.Add(time.Duration(n) * time.Second / time.Duration(rate))))
-			calls.Go(func() { once(n / rate) })
-		}
-		calls.Wait()
+		r, err = (probe.Caller{Now: time.Now}).Load(context.WithoutCancel(t.Context()), probe.Load{Call: call, Rate: rate, For: long})
 	}()
 	return func() probe.LoadResult {
-		<-done
-		return out
+		t.Helper()
+		if <-done; err != nil {
+			t.Fatal(err)
+		}
+		return r
 	}
 }

@@ -148,6 +148,18 @@ func command(ctx context.Context, stdin string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// kill runs isthmus and kills it after some time.
+func kill(t *testing.T, after time.Duration, stdin string, args ...string) {
+	t.Helper()
+	cmd := command(t.Context(), stdin, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pause(t.Context(), t, after)
+	_ = cmd.Process.Signal(syscall.SIGKILL)
+	_ = cmd.Wait()
+}
+
 // must runs isthmus and ends the test unless it exits 0.
 func must(t testing.TB, stdin string, args ...string) result {
 	t.Helper()
@@ -161,19 +173,32 @@ func must(t testing.TB, stdin string, args ...string) result {
 // kubectl runs kubectl on a cluster of the shared lab and returns what it printed.
 func kubectl(t testing.TB, cluster string, args ...string) string {
 	t.Helper()
-	out, err := tryKubectl(t, cluster, args...)
+	return kubectlInput(t, cluster, "", args...)
+}
+
+// kubectlInput is kubectl with something to read.
+func kubectlInput(t testing.TB, cluster, stdin string, args ...string) string {
+	t.Helper()
+	out, err := runKubectl(t, cluster, stdin, args...)
 	if err != nil {
 		t.Fatalf("kubectl --context %s %s: %v\n%s", cluster, strings.Join(args, " "), err, out)
 	}
 	return out
 }
 
+// tryKubectl is kubectl where failing is an answer.
 func tryKubectl(t testing.TB, cluster string, args ...string) (string, error) {
+	t.Helper()
+	return runKubectl(t, cluster, "", args...)
+}
+
+func runKubectl(t testing.TB, cluster, stdin string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), append([]string{"--context", cluster}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig)
+	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

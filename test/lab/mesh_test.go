@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -218,16 +217,7 @@ func killed(t *testing.T, doc string) {
 	for i := range kills(t) {
 		must(t, doc, "uninstall", "-f", "-", "--yes")
 		after := time.Duration(300+random.IntN(12000)) * time.Millisecond
-		cmd := command(t.Context(), doc, "apply", "-f", "-")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-t.Context().Done():
-		case <-time.After(after):
-		}
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		_ = cmd.Wait()
+		kill(t, after, doc, "apply", "-f", "-")
 		made := len(inventory(t, "east"))
 		must(t, doc, "apply", "-f", "-")
 		proved(t, doc, 6)

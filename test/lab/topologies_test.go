@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -24,14 +25,16 @@ type topology struct {
 	direct []string
 	// remotes are the clusters that another's istiod serves, external those whose own runs in the first.
 	remotes, external []string
+	// drained are clusters to drain together, one drain after another.
+	drained [][]string
 }
 
 var topologies = []topology{
 	{example: "one-network", clusters: []string{"west", "north"}, direct: []string{"west north"}},
 	{example: "primary-remote-one-network", clusters: []string{"west", "north"}, direct: []string{"west north"}, remotes: []string{"north"}},
 	{example: "primary-remote", clusters: []string{"east", "west"}, remotes: []string{"west"}},
-	{example: "external-control-plane", clusters: []string{"east", "west"}, external: []string{"west"}},
-	{example: "mixed", clusters: []string{"east", "west", "north"}, direct: []string{"west north"}, remotes: []string{"north"}},
+	{example: "external-control-plane", clusters: []string{"east", "west"}, external: []string{"west"}, drained: [][]string{{"west"}}},
+	{example: "mixed", clusters: []string{"east", "west", "north"}, direct: []string{"west north"}, remotes: []string{"north"}, drained: [][]string{{"north"}, {"west", "north"}}},
 }
 
 // TestTopologies makes a mesh of every example in one apply, proves it, writes nothing the second time, and takes it
@@ -50,6 +53,9 @@ func TestTopologies(t *testing.T) {
 			top.looks(t, doc)
 			if top.example == "one-network" {
 				movesNetworks(t, top, doc)
+			}
+			if len(top.drained) > 0 {
+				top.drains(t, doc)
 			}
 			must(t, doc, "uninstall", "-f", "-", "--yes")
 			for _, c := range top.clusters {
@@ -159,6 +165,37 @@ func (top topology) looks(t *testing.T, doc string) {
 		t.Errorf("status:\n%s", r.out)
 	}
 	must(t, doc, "check", "-f", "-")
+}
+
+// drains keeps calls from clusters that have no control plane of their own, and from two at once, and lets them back.
+func (top topology) drains(t *testing.T, doc string) {
+	t.Helper()
+	defer displace(t, top.clusters...)
+	place(t, top.clusters...)
+	for _, together := range top.drained {
+		must(t, doc, slices.Concat([]string{"drain"}, together, []string{"-f", "-"})...)
+		for _, from := range top.clusters {
+			r := load(t, from, "http://echo.traffic:80/", 40, 2*time.Second)()
+			for _, c := range together {
+				if r.Clusters[c] > 0 || len(r.Misses) > 0 || r.Answered == 0 {
+					t.Errorf("%v drained, calls from %s: answered by %v, missed %v", together, from, r.Clusters, r.Misses)
+				}
+			}
+		}
+		proof := prove(t, doc)
+		for _, c := range proof.Cells {
+			if into := slices.Contains(together, c.To) && c.From != c.To; c.Drained && !into {
+				t.Errorf("%v drained: verify takes %s → %s for drained", together, c.From, c.To)
+			}
+		}
+		if !slices.ContainsFunc(proof.Cells, func(c verify.Cell) bool { return c.Drained }) {
+			t.Errorf("%v drained: verify says nothing of it", together)
+		}
+		writesNothing(t, doc, top.clusters...)
+		must(t, doc, slices.Concat([]string{"undrain"}, together, []string{"-f", "-"})...)
+	}
+	reaches(t, top.clusters[0], top.clusters[0])
+	prove(t, doc)
 }
 
 // movesNetworks takes a running mesh from one network to two and back: each is a plan like any other, and the mesh is

@@ -75,13 +75,7 @@ func place(t *testing.T, clusters ...string) {
 
 func applyText(t *testing.T, cluster, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), "--context", cluster, "--kubeconfig", world.kubeconfig, "apply", "-f", "-")
-	cmd.Stdin = strings.NewReader(text)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", cluster, err, out)
-	}
+	kubectlInput(t, cluster, text, "apply", "-f", "-")
 }
 
 func displace(t *testing.T, clusters ...string) {
@@ -196,7 +190,11 @@ func podsKilled(t *testing.T, mode string) {
 }
 
 func cutOff(t *testing.T, mode string) {
-	const until, long = 25 * time.Second, 60 * time.Second
+	const until = 25 * time.Second
+	long := 55 * time.Second // until calls have come back
+	if mode == "off" {
+		long = 4*time.Second + until + 6*time.Second // nobody asks what Istio does then
+	}
 	results := watched(t, long)
 	pause(t.Context(), t, 4*time.Second)
 	cut := time.Now()
