@@ -13,8 +13,8 @@ import (
 	"isthmus.dev/isthmus/internal/plan"
 )
 
-// blind is how long is waited where nobody may ask istiod: ten times what it takes to push a change.
-const blind = 15 * time.Second
+// Blind is how long is waited where nobody may ask istiod: ten times what it takes to push a change.
+const Blind = 15 * time.Second
 
 // letGo waits before a wave that takes clusters away until nobody sends to them: their gateways carry calls of the
 // others until then.
@@ -35,8 +35,8 @@ func (r *run) letsGo(ctx context.Context, wave int, c plan.Change, of []string) 
 		still, err := r.a.LetGo(ctx, c.Cluster, of)
 		switch {
 		case apierrors.IsForbidden(err):
-			r.says(wave, c, began, fmt.Sprintf("nobody may ask its istiod whether it still sends to %s: waiting %s instead", strings.Join(of, ", "), blind), nil)
-			return sleep(ctx, blind)
+			r.says(wave, c, began, fmt.Sprintf("nobody may ask its istiod whether it still sends to %s: waiting %s instead", strings.Join(of, ", "), Blind), nil)
+			return sleep(ctx, Blind)
 		case err == nil && still == "":
 			return nil
 		case err != nil:

@@ -176,7 +176,7 @@ func (e *env) drained(ctx context.Context, eng engine.Engine, p engine.Prospect,
 			page.Mark(screen.Yes), d.Name, d.To, d.Name)
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(page, "%s %s did not answer: what is called from there is not known\n", page.Mark(screen.Hmm), strings.Join(left, ", "))
+		fmt.Fprintf(page, "%s %s could not be asked: what is called from there is not known\n", page.Mark(screen.Hmm), strings.Join(left, ", "))
 	}
 	return nil
 }

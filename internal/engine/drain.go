@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/status"
@@ -99,28 +104,49 @@ func (e Engine) OnlyIn(ctx context.Context, now facts.Snapshot) ([]string, error
 	return nil, last
 }
 
-// AwaitDrained waits until no proxy sends to drained clusters any more, and theirs prefer others. Clusters that do not
-// answer in facts are not asked, and named in left. Errors: ctx, or somebody who does not come so far within limit.
+// AwaitDrained waits until no proxy sends to drained clusters any more, and theirs prefer others. Left names clusters
+// of which that is not known: they do not answer in facts and are not asked, or the caller may not ask their istiods.
+// Errors: ctx, or somebody who does not come so far within limit.
 func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, limit time.Duration, report func(string)) (left []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, d := range e.Drained(now) {
-		for _, g := range append(slices.Clone(d.Callers), d.Own) {
-			f := now.Clusters[e.Mesh.Host(g).Name]
-			if f == nil || f.Err != "" {
-				left = append(left, g.Name)
-				continue
-			}
-			if err := e.await(ctx, d, g, report); err != nil {
-				return left, err
-			}
+	var mu sync.Mutex
+	note := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		left = append(left, name)
+	}
+	say := func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if report != nil {
+			report(s)
 		}
 	}
+	asks, ctx := errgroup.WithContext(ctx)
+	for _, d := range e.Drained(now) {
+		for _, g := range append(slices.Clone(d.Callers), d.Own) {
+			if f := now.Clusters[e.Mesh.Host(g).Name]; f == nil || f.Err != "" {
+				note(g.Name)
+				continue
+			}
+			asks.Go(func() error {
+				err := e.await(ctx, d, g, say)
+				if apierrors.IsForbidden(err) {
+					note(g.Name)
+					return nil
+				}
+				return err
+			})
+		}
+	}
+	err = asks.Wait()
 	slices.Sort(left)
-	return slices.Compact(left), nil
+	return slices.Compact(left), err
 }
 
-// await asks one cluster's istiods until they have let go of a drained cluster, or prefer another.
+// await asks one cluster's istiods until they have let go of a drained cluster, or prefer another. Where the caller may
+// not ask them it gives them time, and returns that error.
 func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, report func(string)) error {
 	conn, err := e.Dial(e.Mesh.Host(g))
 	if err != nil {
@@ -137,13 +163,20 @@ func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, report fun
 		} else {
 			still, err = status.Sends(ctx, conn, g.IstioNamespace(), []string{d.Name})
 		}
-		if err == nil && still == "" {
+		switch {
+		case err == nil && still == "":
 			return nil
-		}
-		if ctx.Err() == nil && err != nil {
+		case apierrors.IsForbidden(err):
+			report(fmt.Sprintf("%s: nobody may ask its istiod: waiting %s instead", g.Name, apply.Blind))
+			select {
+			case <-ctx.Done():
+			case <-time.After(apply.Blind):
+			}
+			return err
+		case ctx.Err() == nil && err != nil:
 			still = strings.TrimSpace(err.Error())
 		}
-		if report != nil && still != "" {
+		if still != "" {
 			report(fmt.Sprintf("%s: %s", g.Name, still))
 		}
 		select {

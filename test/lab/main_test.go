@@ -58,8 +58,10 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if world.programs, err = build.Ensure(ctx, build.Options{Report: say}); err != nil {
 		return 1, err
 	}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", world.bin+"/",
-		"isthmus.dev/isthmus/cmd/isthmus", "isthmus.dev/isthmus/cmd/isthmus-lab").CombinedOutput(); err != nil {
+	programs := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", world.bin+"/",
+		"isthmus.dev/isthmus/cmd/isthmus", "isthmus.dev/isthmus/cmd/isthmus-lab")
+	programs.Env = append(os.Environ(), "CGO_ENABLED=0") // an image has no libraries
+	if out, err := programs.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build isthmus: %w: %s", err, out)
 	}
 	// Two runs on one machine need labs of two names.
