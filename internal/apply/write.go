@@ -205,6 +205,11 @@ func (w writer) delete(ctx context.Context, wait bool) error {
 		if err := w.emptyOfOthers(ctx); err != nil {
 			return w.failed("delete", err)
 		}
+		if wait {
+			if err := w.podsEnd(ctx); err != nil {
+				return w.failed("delete", err)
+			}
+		}
 	}
 	background := metav1.DeletePropagationBackground
 	opts := metav1.DeleteOptions{PropagationPolicy: &background}
