@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/charts"
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
@@ -22,7 +23,7 @@ func (e *env) engine() (engine.Engine, error) {
 	if err != nil {
 		return engine.Engine{}, err
 	}
-	return engine.Engine{Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader}, nil
+	return engine.Engine{Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader, Renderings: charts.Renderings{}}, nil
 }
 
 // charted is engine for what computes wanted objects: with the charts that the document names.

@@ -16,13 +16,13 @@ import (
 // the configuration beside istiod and patches the Deployment for it; here the Deployment is the chart's.
 
 // externalIstiods renders the istiods that run in c for other clusters.
-func externalIstiods(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
+func (r Renderer) externalIstiods(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
 	var out []object.Object
 	for _, of := range m.Hosted(c) {
 		if !of.IsExternal() {
 			continue
 		}
-		bodies, _, err := generate(of.Name, externalOperator(m, of), withoutGateway(of.Istio.Set))
+		bodies, _, err := r.generate(of.Name, externalOperator(m, of), withoutGateway(of.Istio.Set))
 		if err != nil {
 			return nil, err
 		}

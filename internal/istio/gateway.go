@@ -30,8 +30,8 @@ var notForEastWest = []string{
 // (expose-services.yaml there). Two things differ. Its Deployment is written out, where the script leaves image
 // and arguments to injection: so a plan shows when they change, and it starts without waiting for the webhook.
 // And it may read no Secret.
-func eastWest(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
-	bodies, merged, err := generate(c.Name, eastWestOperator(m, c), forGateway(c.Istio.Set))
+func (r Renderer) eastWest(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
+	bodies, merged, err := r.generate(c.Name, eastWestOperator(m, c), forGateway(c.Istio.Set))
 	if err != nil {
 		return nil, err
 	}

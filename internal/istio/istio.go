@@ -54,9 +54,18 @@ const (
 // Version is the release line of the embedded charts: "1.31".
 func Version() string { return chartsVersion }
 
+// Objects is that of a Renderer that keeps nothing.
+func Objects(m mesh.Mesh) (object.Objects, error) { return Renderer{}.Objects(m) }
+
+// A Renderer renders meshes.
+type Renderer struct {
+	// Kept are renderings of before; nil: everything is rendered anew.
+	Kept Kept
+}
+
 // Objects returns what an Istio installation consists of, for every cluster of a mesh, sorted by part and then
 // by name. Clusters are rendered side by side, and like ones once. An error names the cluster and the field of the document.
-func Objects(m mesh.Mesh) (object.Objects, error) {
+func (r Renderer) Objects(m mesh.Mesh) (object.Objects, error) {
 	var like, unlike []mesh.Cluster
 	for _, c := range m.Clusters {
 		if err := check(c); err != nil {
@@ -68,7 +77,7 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 		}
 		like = append(like, c)
 	}
-	render := func(c mesh.Cluster) ([]object.Object, error) { return ofCluster(m, c) }
+	render := func(c mesh.Cluster) ([]object.Object, error) { return r.ofCluster(m, c) }
 	rendered, err := together(like, render)
 	if err != nil {
 		return nil, err
@@ -85,18 +94,18 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 }
 
 // ofCluster returns the objects of one cluster.
-func ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
-	all, err := controlPlane(m, c)
+func (r Renderer) ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
+	all, err := r.controlPlane(m, c)
 	if err != nil {
 		return nil, err
 	}
-	external, err := externalIstiods(m, c)
+	external, err := r.externalIstiods(m, c)
 	if err != nil {
 		return nil, err
 	}
 	all = append(all, external...)
 	if m.HasGateway(c) {
-		gateway, err := eastWest(m, c)
+		gateway, err := r.eastWest(m, c)
 		if err != nil {
 			return nil, err
 		}

@@ -20,8 +20,8 @@ import (
 )
 
 // controlPlane renders what istioctl install would put into a cluster.
-func controlPlane(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
-	bodies, merged, err := generate(c.Name, operator(m, c), withoutGateway(c.Istio.Set))
+func (r Renderer) controlPlane(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error) {
+	bodies, merged, err := r.generate(c.Name, operator(m, c), withoutGateway(c.Istio.Set))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,18 @@ func over(base, top map[string]any) map[string]any {
 
 // generate renders an IstioOperator and the --set flags over it, and also returns the two merged with the
 // profile, as the charts saw them.
-func generate(cluster string, in map[string]any, sets []string) (bodies []*unstructured.Unstructured, merged values.Map, err error) {
+func (r Renderer) generate(cluster string, in map[string]any, sets []string) (bodies []*unstructured.Unstructured, merged values.Map, err error) {
+	key := keyOf(in, sets)
+	if bodies, merged, ok := r.kept(key); ok {
+		return bodies, merged, nil
+	}
+	if bodies, merged, err = renderAnew(cluster, in, sets); err == nil {
+		r.keep(key, bodies, merged)
+	}
+	return bodies, merged, err
+}
+
+func renderAnew(cluster string, in map[string]any, sets []string) (bodies []*unstructured.Unstructured, merged values.Map, err error) {
 	// The library panics where a --set path runs through something that is not a map.
 	defer func() {
 		if r := recover(); r != nil {

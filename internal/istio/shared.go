@@ -26,8 +26,8 @@ const (
 // few is how many clusters are rendered one by one, however alike they are: for so many nothing is gained.
 const few = 4
 
-// A renderer renders one cluster.
-type renderer func(mesh.Cluster) ([]object.Object, error)
+// A renderOne renders one cluster.
+type renderOne func(mesh.Cluster) ([]object.Object, error)
 
 // together renders clusters whose settings differ in nothing but their names and networks once, with names that stand
 // for theirs, and then puts theirs in. Rendering one takes some 300 ms, and of 500 minutes. That a chart does nothing
@@ -35,7 +35,7 @@ type renderer func(mesh.Cluster) ([]object.Object, error)
 // either differs in anything, or a name is one that YAML reads as something else than text, all are.
 //
 // Objects in which no name stands are the same in all results, one in memory: they must not be changed.
-func together(clusters []mesh.Cluster, render renderer) ([][]object.Object, error) {
+func together(clusters []mesh.Cluster, render renderOne) ([][]object.Object, error) {
 	out := make([][]object.Object, len(clusters))
 	alike := map[string][]int{}
 	var alone []int
@@ -60,7 +60,7 @@ func together(clusters []mesh.Cluster, render renderer) ([][]object.Object, erro
 }
 
 // alone renders clusters one by one.
-func alone(clusters []mesh.Cluster, render renderer) ([][]object.Object, error) {
+func alone(clusters []mesh.Cluster, render renderOne) ([][]object.Object, error) {
 	out := make([][]object.Object, len(clusters))
 	g := atOnce()
 	for i, c := range clusters {
@@ -94,7 +94,7 @@ func settingsOf(c mesh.Cluster) (key string, ok bool) {
 }
 
 // shared puts the members' objects into out; false if that cannot be relied on.
-func shared(clusters []mesh.Cluster, members []int, render renderer, out [][]object.Object) bool {
+func shared(clusters []mesh.Cluster, members []int, render renderOne, out [][]object.Object) bool {
 	some := clusters[members[0]]
 	some.Name, some.Network = aCluster, aNetwork
 	short, long := members[0], members[0]

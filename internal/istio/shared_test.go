@@ -13,7 +13,7 @@ import (
 )
 
 // renders counts which clusters are rendered by themselves.
-func renders(t *testing.T, m mesh.Mesh, render renderer) (out [][]object.Object, asked []string) {
+func renders(t *testing.T, m mesh.Mesh, render renderOne) (out [][]object.Object, asked []string) {
 	t.Helper()
 	var mu sync.Mutex
 	out, err := together(m.Clusters, func(c mesh.Cluster) ([]object.Object, error) {
@@ -57,13 +57,13 @@ func TestLikeClustersAreRenderedOnce(t *testing.T) {
 	for reason, change := range cases {
 		t.Run(reason, func(t *testing.T) {
 			m := alike(change)
-			out, asked := renders(t, m, func(c mesh.Cluster) ([]object.Object, error) { return ofCluster(m, c) })
+			out, asked := renders(t, m, func(c mesh.Cluster) ([]object.Object, error) { return Renderer{}.ofCluster(m, c) })
 			if want := []string{"a", "a-name-of-forty-three-characters-is-the-most", aCluster}; !slices.Equal(asked, want) {
 				t.Errorf("rendered: %v, want the pattern and two proofs: %v", asked, want)
 			}
 			for i, c := range m.Clusters[1:3] { // those that are no proofs
 				i++
-				want, err := ofCluster(m, c)
+				want, err := Renderer{}.ofCluster(m, c)
 				if err != nil {
 					t.Fatal(err)
 				}
