@@ -13,7 +13,6 @@ import (
 
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/facts"
-	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/verify"
 )
@@ -38,12 +37,17 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 			if err != nil {
 				return err
 			}
-			want, err := eng.Want()
-			if err != nil {
-				return err
-			}
 			began := eng.Now()
-			now, err := e.facts(c.Context(), eng, "check", from, want)
+			read := func() (facts.Snapshot, error) { return e.facts(c.Context(), eng, "check") }
+			if from != "" {
+				read = func() (facts.Snapshot, error) {
+					if _, err := eng.Want(); err != nil { // a document that means nothing is an error here too
+						return facts.Snapshot{}, err
+					}
+					return e.recorded(from, eng.Mesh)
+				}
+			}
+			now, err := read()
 			if err != nil {
 				return err
 			}
@@ -61,19 +65,16 @@ Output (-o): for people, json, yaml, or junit for CI systems.`,
 	return c
 }
 
-// facts are those of a file, or of the clusters as they are now. command is who reads them, for people who wait.
-func (e *env) facts(ctx context.Context, eng engine.Engine, command, from string, want object.Objects) (facts.Snapshot, error) {
-	if from != "" {
-		return e.recorded(from, eng.Mesh)
-	}
+// facts are those of the clusters as they are now. command is who reads them, for people who wait.
+func (e *env) facts(ctx context.Context, eng engine.Engine, command string) (facts.Snapshot, error) {
 	wait := screen.NewProgress(e.Streams)
 	wait.Set(command, "reading "+clusters(len(eng.Mesh.Clusters)))
-	now := eng.Facts(ctx, want)
+	look, err := eng.Look(ctx)
 	wait.Close()
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return facts.Snapshot{}, fmt.Errorf("stopped; nothing was changed: %w", err)
 	}
-	return now, nil
+	return look.Now, err
 }
 
 func (e *env) showCheck(r verify.Report) error {

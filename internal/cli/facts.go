@@ -39,11 +39,7 @@ The record holds no private key and no token: of a Secret it has what its certif
 			if err != nil {
 				return err
 			}
-			want, err := eng.Want()
-			if err != nil {
-				return err
-			}
-			now, err := e.facts(c.Context(), eng, "facts", "", want)
+			now, err := e.facts(c.Context(), eng, "facts")
 			if err != nil {
 				return err
 			}

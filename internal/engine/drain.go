@@ -24,23 +24,19 @@ const drainLook = time.Second
 // PlanDrain decides how calls are kept from clusters, or from such no more. What else the document wants is not done by
 // the way: aside counts the writes that it would take.
 func (e Engine) PlanDrain(ctx context.Context, drain, undrain []string) (p Prospect, aside int, err error) {
-	want, findings, err := e.want()
+	look, err := e.Look(ctx)
 	if err != nil {
 		return Prospect{}, 0, err
 	}
-	now := e.Facts(ctx, want)
-	if err := ctx.Err(); err != nil {
-		return Prospect{}, 0, err
-	}
-	without, err := e.decide(want, now)
+	without, err := e.decide(look.Want, look.Now)
 	if err != nil {
 		return Prospect{}, 0, err
 	}
 	e.Options.Drain, e.Options.Undrain = drain, undrain
-	if p, err = e.decide(want, now); err != nil {
+	if p, err = e.decide(look.Want, look.Now); err != nil {
 		return Prospect{}, 0, err
 	}
-	p.Findings = findings
+	p.Findings = look.Findings
 	return p, without.Plan.Writes(), nil
 }
 

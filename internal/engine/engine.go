@@ -38,6 +38,8 @@ type Engine struct {
 	Deadline time.Duration
 	// Charts reads charts that are not embedded; its zero value will do.
 	Charts charts.Reader
+	// Renderings are what charts gave before; nil: they are rendered every time.
+	Renderings istio.Kept
 	// Options are what a person lets a plan do.
 	Options plan.Options
 	// Leaving are clusters that the document still names and Mesh does not, see Without.
@@ -102,7 +104,7 @@ func (e Engine) made() (object.Objects, error) {
 		name    string
 		objects func(mesh.Mesh) (object.Objects, error)
 	}{
-		{"istio", istio.Objects},
+		{"istio", istio.Renderer{Kept: e.Renderings}.Objects},
 		{"trust", func(m mesh.Mesh) (object.Objects, error) { return trust.Objects(m), nil }},
 		{"discovery", discovery.Objects},
 		{"traffic", func(m mesh.Mesh) (object.Objects, error) { return traffic.Objects(m), nil }},
@@ -121,33 +123,57 @@ func (e Engine) made() (object.Objects, error) {
 
 // Facts reads every cluster, those too that left the document and are not clean yet, and the objects that want names.
 func (e Engine) Facts(ctx context.Context, want object.Objects) facts.Snapshot {
-	s := facts.Gather(ctx, e.Mesh, want, e.Dial, e.Deadline, e.Now)
+	return e.finish(ctx, e.begin(ctx), want)
+}
+
+func (e Engine) begin(ctx context.Context) *facts.Reading {
+	return facts.Begin(ctx, e.Mesh, e.Dial, e.Deadline, e.Now)
+}
+
+func (e Engine) finish(ctx context.Context, r *facts.Reading, want object.Objects) facts.Snapshot {
+	s := r.End(ctx, want)
 	facts.GatherLeft(ctx, e.Mesh, &s, e.Leaving, e.Dial, e.Deadline, e.Now)
 	return s
 }
 
+// A Look is what the document wants and what there is.
+type Look struct {
+	Want     object.Objects
+	Findings []analyze.Finding
+	Now      facts.Snapshot
+}
+
+// Look computes what should exist, and reads the clusters meanwhile.
+func (e Engine) Look(ctx context.Context) (Look, error) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	r := e.begin(reading)
+	want, findings, err := e.want()
+	if err != nil {
+		return Look{}, err
+	}
+	now := e.finish(ctx, r, want)
+	return Look{want, findings, now}, ctx.Err()
+}
+
 // Plan decides what would change. It writes nothing.
 func (e Engine) Plan(ctx context.Context) (Prospect, error) {
-	want, findings, err := e.want()
+	look, err := e.Look(ctx)
 	if err != nil {
 		return Prospect{}, err
 	}
-	p, err := e.plan(ctx, want)
-	p.Findings = findings
+	p, err := e.decide(look.Want, look.Now)
+	p.Findings = look.Findings
 	return p, err
 }
 
 // PlanRemoval decides how everything that Isthmus made goes away again. It writes nothing.
 func (e Engine) PlanRemoval(ctx context.Context) (Prospect, error) {
-	return e.plan(ctx, object.Objects{})
-}
-
-func (e Engine) plan(ctx context.Context, want object.Objects) (Prospect, error) {
-	now := e.Facts(ctx, want)
+	now := e.Facts(ctx, nil)
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
-	return e.decide(want, now)
+	return e.decide(object.Objects{}, now)
 }
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {

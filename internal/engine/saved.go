@@ -110,19 +110,15 @@ func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 	if document != s.Document {
 		return Prospect{}, fmt.Errorf("it was made from another document, or with other --set, than is given now")
 	}
-	want, err := e.Want()
+	look, err := e.Look(ctx)
 	if err != nil {
 		return Prospect{}, err
 	}
-	now := e.Facts(ctx, want)
-	if err := ctx.Err(); err != nil {
-		return Prospect{}, err
-	}
-	if moved := others(s, now); len(moved) > 0 {
+	if moved := others(s, look.Now); len(moved) > 0 {
 		return Prospect{}, &MovedError{moved}
 	}
 	e.Options = s.Plan.Options
-	fresh, err := e.decide(want, now)
+	fresh, err := e.decide(look.Want, look.Now)
 	if err != nil {
 		return Prospect{}, err
 	}

@@ -29,24 +29,65 @@ const atOnce = 24
 // want are the objects whose live state is needed beside those that the inventories list. It never fails as a
 // whole: a cluster that does not answer has Err and Cause. now is the clock that ages and skews are told by.
 func Gather(ctx context.Context, m mesh.Mesh, want object.Objects, dial cluster.Dialer, deadline time.Duration, now func() time.Time) Snapshot {
+	return Begin(ctx, m, dial, deadline, now).End(ctx, want)
+}
+
+// A Reading is Gather under way: everything that can be read before it is known what is wanted.
+type Reading struct {
+	mesh  mesh.Mesh
+	taken time.Time
+	of    []*begun // as the mesh's clusters
+	wg    sync.WaitGroup
+}
+
+// begun is one cluster of a Reading. What is left of its deadline is for what End asks: the time between does not count.
+type begun struct {
+	g    *gatherer
+	left time.Duration
+	err  error
+}
+
+// Begin is the part of Gather that needs not know what is wanted, which takes a while to compute. It returns at once;
+// ctx ends it.
+func Begin(ctx context.Context, m mesh.Mesh, dial cluster.Dialer, deadline time.Duration, now func() time.Time) *Reading {
 	if deadline <= 0 {
 		deadline = DefaultDeadline
 	}
-	s := Snapshot{Taken: now().UTC(), Clusters: map[string]*Cluster{}}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
+	r := &Reading{mesh: m, taken: now().UTC()}
 	for _, c := range m.Clusters {
-		wg.Go(func() {
+		b := &begun{g: &gatherer{owner: m.Name, now: now, pull: c.Istio.ImagePullSecrets, out: newCluster(c.Name)}, left: deadline}
+		r.of = append(r.of, b)
+		r.wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, deadline)
 			defer cancel()
-			g := gatherer{owner: m.Name, now: now, want: want[c.Name], rights: Rights(m, want, c.Name), pull: c.Istio.ImagePullSecrets}
-			out := g.gather(ctx, c.Name, func() (*cluster.Conn, error) { return dial(c) })
-			mu.Lock()
-			defer mu.Unlock()
-			s.Clusters[c.Name] = out
+			start := time.Now()
+			b.err = b.g.first(ctx, func() (*cluster.Conn, error) { return dial(c) })
+			b.left -= time.Since(start)
 		})
 	}
-	wg.Wait()
+	return r
+}
+
+// End reads the rest, for what is wanted, and returns the whole.
+func (r *Reading) End(ctx context.Context, want object.Objects) Snapshot {
+	r.wg.Wait()
+	for i, b := range r.of {
+		name := r.mesh.Clusters[i].Name
+		b.g.want, b.g.rights = want[name], Rights(r.mesh, want, name)
+		if b.err != nil {
+			continue
+		}
+		r.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, b.left)
+			defer cancel()
+			b.err = b.g.then(ctx)
+		})
+	}
+	r.wg.Wait()
+	s := Snapshot{Taken: r.taken, Clusters: map[string]*Cluster{}}
+	for i, b := range r.of {
+		s.Clusters[r.mesh.Clusters[i].Name] = b.g.judged(b.err)
+	}
 	return s
 }
 
@@ -54,7 +95,7 @@ func Gather(ctx context.Context, m mesh.Mesh, want object.Objects, dial cluster.
 // of that owner. Errors: the cluster does not answer.
 func GatherSet(ctx context.Context, conn *cluster.Conn, owner string, want []object.Object, now func() time.Time) (Snapshot, error) {
 	g := gatherer{owner: owner, now: now, want: want, conn: conn, out: newCluster(conn.Name)}
-	if err := g.live(ctx); err != nil {
+	if err := errors.Join(g.recorded(ctx), g.live(ctx)); err != nil {
 		return Snapshot{}, fmt.Errorf("cluster %s: %w", conn.Name, err)
 	}
 	return Snapshot{Taken: now().UTC(), Clusters: map[string]*Cluster{conn.Name: g.out}}, nil
@@ -80,16 +121,41 @@ func newCluster(name string) *Cluster {
 	}
 }
 
-func (g *gatherer) gather(ctx context.Context, name string, dial func() (*cluster.Conn, error)) *Cluster {
-	g.out = newCluster(name)
-	err := g.all(ctx, dial)
+// first reads what does not depend on what is wanted.
+func (g *gatherer) first(ctx context.Context, dial func() (*cluster.Conn, error)) error {
+	conn, err := connOf(dial)
+	if err != nil {
+		return err
+	}
+	g.conn = conn
+	if err := g.reach(ctx); err != nil {
+		return err
+	}
+	return all(ctx, g.identity, g.nodes, g.serviceCIDRs, g.namespaces, g.crds, g.webhooks, g.controlPlanes, g.gateways,
+		g.services, g.meshed, g.remoteSecrets, g.wellKnownSecrets, g.inventories, g.recorded)
+}
+
+// then reads what is wanted.
+func (g *gatherer) then(ctx context.Context) error { return all(ctx, g.denied, g.live) }
+
+// all runs reads at the same time, and ends them all with the first that fails.
+func all(ctx context.Context, reads ...func(context.Context) error) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	for _, read := range reads {
+		tasks.Go(func() error { return read(ctx) })
+	}
+	return tasks.Wait()
+}
+
+// judged is what was read, or why nothing was.
+func (g *gatherer) judged(err error) *Cluster {
 	if err == nil {
 		slices.SortFunc(g.out.Denied, compareRights)
 		g.out.Denied = slices.Compact(g.out.Denied)
 		return g.out
 	}
 	// Half of what is true is worse than nothing: an object that was not read would look like one that is missing.
-	failed := newCluster(name)
+	failed := newCluster(g.out.Name)
 	failed.Server, failed.CABundle, failed.Insecure = g.out.Server, g.out.CABundle, g.out.Insecure
 	failed.ServerNotAfter = g.out.ServerNotAfter
 	failed.Cause, failed.Err = CauseUnreachable, fmt.Sprintf("%s: %s", g.out.Server, Plain(err))
@@ -99,25 +165,6 @@ func (g *gatherer) gather(ctx context.Context, name string, dial func() (*cluste
 		failed.Cause = c
 	}
 	return failed
-}
-
-func (g *gatherer) all(ctx context.Context, dial func() (*cluster.Conn, error)) error {
-	conn, err := connOf(dial)
-	if err != nil {
-		return err
-	}
-	g.conn = conn
-	if err := g.reach(ctx); err != nil {
-		return err
-	}
-	tasks, ctx := errgroup.WithContext(ctx)
-	for _, read := range []func(context.Context) error{
-		g.identity, g.nodes, g.serviceCIDRs, g.namespaces, g.crds, g.webhooks, g.controlPlanes, g.gateways,
-		g.services, g.meshed, g.remoteSecrets, g.wellKnownSecrets, g.denied, g.live, g.inventories,
-	} {
-		tasks.Go(func() error { return read(ctx) })
-	}
-	return tasks.Wait()
 }
 
 // tolerate turns what a read may meet in a healthy cluster into facts: a missing right is listed, a missing kind or

@@ -21,41 +21,71 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// live reads the inventory, and then the objects that it names or that are wanted, as they are.
-func (g *gatherer) live(ctx context.Context) error {
-	versions := map[object.Ref]string{}
-	for _, o := range g.want {
-		versions[o.Ref()] = o.Body.GroupVersionKind().Version
-	}
-	inventory := object.Ref{Kind: "ConfigMap", Namespace: object.SystemNamespace, Name: InventoryName(g.owner)}
+// recorded reads the inventory, and the objects that it names as they are. It is by what version of their kinds the
+// cluster prefers: the inventory names none.
+func (g *gatherer) recorded(ctx context.Context) error {
+	inventory := g.inventory()
 	if err := g.readLive(ctx, inventory, "v1"); err != nil {
 		return err
 	}
-	if u := g.out.Live[inventory]; u != nil {
+	if u := g.object(inventory); u != nil {
 		text, _, _ := unstructured.NestedString(u.Object, "data", InventoryKey) // not a string is no list
 		refs, err := ParseInventory(text)
 		if err != nil {
-			g.out.Unread[inventory] = err.Error()
+			g.unread(inventory, err)
 		}
 		g.out.Inventory = refs
 		if text, ok, _ := unstructured.NestedString(u.Object, "data", MembersKey); ok { // sets have none
 			if g.out.Members, err = ParseMembers(text); err != nil {
-				g.out.Unread[inventory] = err.Error()
+				g.unread(inventory, err)
 			}
 		}
 	}
+	versions := map[object.Ref]string{{Kind: "Namespace", Name: object.SystemNamespace}: "v1"}
 	for _, r := range g.out.Inventory {
-		if _, ok := versions[r]; !ok {
-			versions[r] = ""
+		versions[r] = ""
+	}
+	delete(versions, inventory)
+	return g.readAll(ctx, versions)
+}
+
+func (g *gatherer) inventory() object.Ref {
+	return object.Ref{Kind: "ConfigMap", Namespace: object.SystemNamespace, Name: InventoryName(g.owner)}
+}
+
+func (g *gatherer) object(ref object.Ref) *unstructured.Unstructured {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.out.Live[ref]
+}
+
+func (g *gatherer) unread(ref object.Ref, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.out.Unread[ref] = err.Error()
+}
+
+// live reads the wanted objects that the inventory does not name, or that it found in another version of their kind
+// than is wanted.
+func (g *gatherer) live(ctx context.Context) error {
+	versions := map[object.Ref]string{}
+	asked := map[object.Ref]bool{g.inventory(): true, {Kind: "Namespace", Name: object.SystemNamespace}: true}
+	for _, r := range g.out.Inventory {
+		asked[r] = true
+	}
+	for _, o := range g.want {
+		ref, version := o.Ref(), o.Body.GroupVersionKind().Version
+		if u := g.out.Live[ref]; !asked[ref] || u != nil && u.GroupVersionKind().Version != version {
+			versions[ref] = version
 		}
 	}
-	versions[object.Ref{Kind: "Namespace", Name: object.SystemNamespace}] = "v1"
-	delete(versions, inventory)
 	if err := g.readAll(ctx, versions); err != nil {
 		return err
 	}
-	versions[inventory] = "v1"
-	g.out.Absent = slices.SortedFunc(maps.Keys(versions), object.Ref.Compare)
+	for ref := range versions {
+		asked[ref] = true
+	}
+	g.out.Absent = slices.SortedFunc(maps.Keys(asked), object.Ref.Compare)
 	g.out.Absent = slices.DeleteFunc(g.out.Absent, func(r object.Ref) bool { return g.out.Live[r] != nil || g.out.Unread[r] != "" })
 	return nil
 }

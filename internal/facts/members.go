@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"isthmus.dev/isthmus/internal/cluster"
@@ -119,20 +119,9 @@ func GatherLeft(ctx context.Context, m mesh.Mesh, s *Snapshot, leaving []mesh.Cl
 		}
 	}
 	slices.SortFunc(s.Left, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for name, c := range clusters {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, cmp.Or(max(deadline, 0), DefaultDeadline))
-			defer cancel()
-			g := gatherer{owner: m.Name, now: now}
-			out := g.gather(ctx, name, func() (*cluster.Conn, error) { return dial(c) })
-			mu.Lock()
-			defer mu.Unlock()
-			s.Clusters[name] = out
-		})
-	}
-	wg.Wait()
+	// Nothing is wanted there, and whose rights are missing for that is not asked.
+	gone := mesh.Mesh{Name: m.Name, Clusters: slices.Collect(maps.Values(clusters))}
+	maps.Copy(s.Clusters, Gather(ctx, gone, nil, dial, deadline, now).Clusters)
 }
 
 // Cluster is what a connection to a former member is made from.
