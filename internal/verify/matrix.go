@@ -24,6 +24,9 @@ type Proof struct {
 	Refusals []Refusal `json:"refusals"`
 	// Any are the calls to a service that every cluster has, one entry for each caller.
 	Any []AnyCall `json:"any,omitempty"`
+	// Failover are the calls to a service whose endpoints at home are gone, one entry for each caller; none where the
+	// document has no failover.
+	Failover []Failover `json:"failover,omitempty"`
 	// Failures are what went wrong, each cause once.
 	Failures []Failure `json:"failures,omitempty"`
 	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
@@ -152,8 +155,9 @@ type Failure struct {
 type Tally struct{ Proved, Asked int }
 
 // Tallies are the promises: delivered and encrypted; strangers, plain text, who is not let in and forged tokens refused;
-// and calls kept in the caller's cluster, of those that are expected to stay there.
-type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local Tally }
+// calls kept in the caller's cluster, of those that are expected to stay there; and calls that went elsewhere when they
+// had to.
+type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover Tally }
 
 // Tallies counts.
 func (p Proof) Tallies() Tallies {
@@ -180,6 +184,11 @@ func (p Proof) Tallies() Tallies {
 	for _, a := range p.Any {
 		if a.Local {
 			t.Local.add(a.OK)
+		}
+	}
+	for _, f := range p.Failover {
+		if f.Skipped == "" {
+			t.Failover.add(f.OK)
 		}
 	}
 	return t
@@ -213,6 +222,12 @@ func (p *Proof) complete() {
 		if !a.OK {
 			subject := a.From + " → " + anyCluster
 			p.fail(subject, subject, a.Reasons, a.Wrong)
+		}
+	}
+	for _, f := range p.Failover {
+		if !f.OK {
+			subject := f.From + " → " + elsewhereOnly
+			p.fail(subject, subject, f.Reasons, f.Wrong)
 		}
 	}
 }
@@ -261,6 +276,9 @@ const (
 
 // anyCluster is whom calls to a service that every cluster has are for.
 const anyCluster = "any cluster"
+
+// elsewhereOnly is whom calls are for to a service that the caller's cluster has no more.
+const elsewhereOnly = "elsewhere"
 
 // caller begins the subject of a call that must be refused.
 func (k RefusalKind) caller() string {

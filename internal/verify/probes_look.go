@@ -66,6 +66,10 @@ func (r *proving) caseOf(e errand) Case {
 			if e.any {
 				c.Any = &result
 			}
+		case a.failover:
+			if e.failover && !a.gone {
+				c.Any = &result
+			}
 		case a.kind == "":
 			if e.kind == "" && !a.passed {
 				c.Calls = append(c.Calls, a.proof)
