@@ -123,6 +123,7 @@ func tallies(page *screen.Page, p verify.Proof) {
 		{"forged tokens refused", n.Tokens},
 		{"kept local", n.Local},
 		{"failover", n.Failover},
+		{"through ingress", n.Ingress},
 	} {
 		if x.n.Asked == 0 {
 			continue

@@ -87,9 +87,22 @@ func withMore(p verify.Proof, served bool) verify.Proof {
 			Result: &probe.Result{ID: "failover/9", To: "http://failover-" + c.Name + ":80", OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Clusters: map[string]int{other: 1}},
 		})
 	}
+	for i, c := range p.Clusters {
+		other := p.Clusters[(i+1)%len(p.Clusters)].Name
+		p.Ingress = append(p.Ingress, verify.IngressCall{Via: c.Name, To: other, From: other, Door: "198.18.0.21:80", OK: true, Tries: 2, Result: &probe.Result{
+			ID: "ingress/" + c.Name, To: "http://198.18.0.21:80/" + other, OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Code: 200, Clusters: map[string]int{other: 1},
+		}})
+	}
 	if !served {
 		return p
 	}
+	shut := verify.Reason{
+		Code: "ingress-not-ready", Next: "kubectl --context west scale deployment -n istio-system istio-ingressgateway --replicas=1", Proven: true,
+		Text: "west's ingress gateway has no ready pod (Deployment istio-system/istio-ingressgateway, 0/0)",
+	}
+	in := &p.Ingress[1]
+	in.OK, in.Wrong, in.Reasons = false, "no route", []verify.Reason{shut}
+	in.Result = &probe.Result{ID: in.Result.ID, To: in.Result.To, Sent: 1, Class: probe.Unreachable, Error: "dial tcp 198.18.0.21:80: connect: no route to host"}
 	replaced := verify.Reason{
 		Code: "failover-replaced", Next: "kubectl --context east edit destinationrule -n shop slow   and add outlierDetection to its trafficPolicy", Proven: true,
 		Text: "DestinationRule shop/slow in east takes the place of istio-system/isthmus-failover, and has no outlierDetection: calls from east do not leave endpoints that stop answering",
@@ -118,6 +131,7 @@ func withMore(p verify.Proof, served bool) verify.Proof {
 		{Subjects: []string{"client from east at west (forged token)", "client from west at west (forged token)"}, Reason: token},
 		{Subjects: []string{"east → any cluster"}, Reason: left},
 		{Subjects: []string{"east → elsewhere"}, Reason: replaced},
+		{Subjects: []string{"outside → west → east"}, Reason: shut},
 	}
 	return p
 }

@@ -27,6 +27,9 @@ type Proof struct {
 	// Failover are the calls to a service whose endpoints at home are gone, one entry for each caller; none where the
 	// document has no failover.
 	Failover []Failover `json:"failover,omitempty"`
+	// Ingress are the calls from outside through ingress gateways, one entry for each ordered pair of clusters of which
+	// the first has such a gateway.
+	Ingress []IngressCall `json:"ingress,omitempty"`
 	// Failures are what went wrong, each cause once.
 	Failures []Failure `json:"failures,omitempty"`
 	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
@@ -156,8 +159,8 @@ type Tally struct{ Proved, Asked int }
 
 // Tallies are the promises: delivered and encrypted; strangers, plain text, who is not let in and forged tokens refused;
 // calls kept in the caller's cluster, of those that are expected to stay there; and calls that went elsewhere when they
-// had to.
-type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover Tally }
+// had to, or came in from outside.
+type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover, Ingress Tally }
 
 // Tallies counts.
 func (p Proof) Tallies() Tallies {
@@ -189,6 +192,11 @@ func (p Proof) Tallies() Tallies {
 	for _, f := range p.Failover {
 		if f.Skipped == "" {
 			t.Failover.add(f.OK)
+		}
+	}
+	for _, c := range p.Ingress {
+		if c.Skipped == "" {
+			t.Ingress.add(c.OK)
 		}
 	}
 	return t
@@ -228,6 +236,11 @@ func (p *Proof) complete() {
 		if !f.OK {
 			subject := f.From + " → " + elsewhereOnly
 			p.fail(subject, subject, f.Reasons, f.Wrong)
+		}
+	}
+	for _, c := range p.Ingress {
+		if !c.OK {
+			p.fail(c.Via+" → "+c.To, c.subject(), c.Reasons, c.Wrong)
 		}
 	}
 }

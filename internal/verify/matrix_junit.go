@@ -8,7 +8,8 @@ import (
 )
 
 // JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, one for each call
-// that must be refused, one for each caller of any cluster, and one for each whose endpoints at home are taken away.
+// that must be refused, one for each caller of any cluster, one for each whose endpoints at home are taken away, and
+// one for each way in from outside.
 func (p Proof) JUnit() TestSuite {
 	s := TestSuite{
 		Name: "isthmus verify " + p.Mesh, Time: fmt.Sprintf("%.3f", float64(p.TookMillis)/1000),
@@ -53,6 +54,13 @@ func (p Proof) JUnit() TestSuite {
 		if f.Skipped != "" {
 			s.Skipped++
 			s.Cases[len(s.Cases)-1].Skipped = &TestMessage{Message: f.Skipped}
+		}
+	}
+	for _, c := range p.Ingress {
+		add("ingress", c.subject(), c.Door, failureOf(c.OK, c.Wrong, c.Reasons))
+		if c.Skipped != "" {
+			s.Skipped++
+			s.Cases[len(s.Cases)-1].Skipped = &TestMessage{Message: c.Skipped}
 		}
 	}
 	return s

@@ -159,7 +159,7 @@ func (r *proving) proof() Proof {
 			proof.Refusals = append(proof.Refusals, r.refusal(a))
 		}
 	}
-	proof.Any, proof.Failover = r.anyCalls(), r.failovers()
+	proof.Any, proof.Failover, proof.Ingress = r.anyCalls(), r.failovers(), r.ingressCalls()
 	proof.complete()
 	return proof
 }

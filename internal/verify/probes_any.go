@@ -139,8 +139,11 @@ func (r *proving) anyCalls() []AnyCall {
 // reasons why an attempt failed. Where nothing is known of a call that did not get through, those know better that went
 // the same way and had to be delivered: to that cluster, or to one of all.
 func (r *proving) reasons(a *attempt) []Reason {
-	if a.gone {
+	switch {
+	case a.gone:
 		return r.failoverReasons(a)
+	case a.ingress:
+		return r.ingressReasons(a)
 	}
 	reasons := Judge(r.caseOf(a.errand))
 	if !a.kind.inside() || a.delivers() || reasons[0].Code != unknown || a.result.OK {

@@ -28,6 +28,8 @@ type errand struct {
 	local    bool        // of such calls: they should stay in it
 	failover bool        // of calls to a service that every cluster has until gone: then the caller's has it no more
 	gone     bool
+	ingress  bool // of calls from outside through the ingress gateway of via
+	via      mesh.Cluster
 	batch    int // calls at once, each of its own; 0: one
 	call     probe.Call
 }
@@ -123,7 +125,7 @@ func uninvited(from, to mesh.Cluster) errand {
 }
 
 // delivers tells calls that should arrive in one cluster from all others.
-func (e errand) delivers() bool { return e.kind == "" && !e.any && !e.failover }
+func (e errand) delivers() bool { return e.kind == "" && !e.any && !e.failover && !e.ingress }
 
 // what it is, in a word or two.
 func (e errand) what() string {
@@ -132,6 +134,8 @@ func (e errand) what() string {
 		return anyCluster
 	case e.failover:
 		return elsewhereOnly
+	case e.ingress:
+		return "through " + e.via.Name + "'s ingress gateway"
 	}
 	return e.protocol + string(e.kind)
 }
@@ -209,6 +213,9 @@ func (a *attempt) judge(m mesh.Mesh, results ...probe.Result) {
 		return
 	case a.failover:
 		a.passed = r.OK
+		return
+	case a.ingress:
+		a.passed = r.OK && r.Clusters[a.to.Name] == r.Answered
 		return
 	case a.kind == NotAllowed:
 		a.passed = r.Class == probe.Status && r.Code == http.StatusForbidden && r.Flag == "RBAC"

@@ -329,7 +329,7 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 	byID := map[string]*attempt{}
 	var calls []probe.Call
 	for _, a := range mine {
-		if a.kind != "" && a.door == "" {
+		if (a.kind != "" || a.ingress) && a.door == "" {
 			continue
 		}
 		for _, call := range a.calls() {

@@ -15,14 +15,16 @@ import (
 // endpoints is in the proxies after some 200 ms (PILOT_DEBOUNCE_AFTER, and what it takes to push).
 const quickly = 8
 
-// second proves what takes a change of verify's own objects, once everything else has been tried: that calls go elsewhere
-// when their endpoints at home are gone. All clusters change at the same time.
+// second proves what takes a change of verify's own objects, or facts to know what is asked, once everything else has been
+// tried: that calls go elsewhere when their endpoints at home are gone, and that calls from outside come in through
+// ingress gateways. All clusters change at the same time, and each once.
 func (r *proving) second(ctx context.Context) error {
 	for _, a := range r.attempts { // what did not pass by now has had its time
 		a.givenUp = a.givenUp || !a.passed
 	}
 	part := act{key: "last calls", first: len(r.attempts), quick: quickly}
 	change := r.leaving()
+	r.entering(change)
 	if len(r.attempts) == part.first {
 		return nil
 	}
@@ -32,7 +34,7 @@ func (r *proving) second(ctx context.Context) error {
 			return
 		}
 		report := func(text string) { r.Report(Step{Key: c.Name, Text: text}) }
-		report("taking the endpoints of " + FailoverService(c.Name) + " away")
+		report(fmt.Sprintf("placing %d objects for the last calls", len(objects)))
 		bounded, cancel := context.WithTimeout(ctx, r.limits.Start)
 		defer cancel()
 		err := r.Sites[c.Name].Place(bounded, objects, report)
@@ -40,7 +42,7 @@ func (r *proving) second(ctx context.Context) error {
 			return
 		}
 		for _, a := range r.attempts[part.first:] {
-			if a.gone && a.from.Name == c.Name {
+			if a.gone && a.from.Name == c.Name || a.ingress && r.Mesh.Primary(a.via).Name == c.Name {
 				a.unmade, a.givenUp = err.Error(), true
 			}
 		}

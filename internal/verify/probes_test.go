@@ -36,6 +36,7 @@ type fakeMesh struct {
 	refuse func(cluster string) error
 
 	left            map[string]bool // clusters whose own service selects nobody
+	open            map[string]bool // clusters whose ingress gateway was given verify's Gateway
 	seen            map[string]int
 	placed, removed []string
 	looks           int
@@ -43,7 +44,7 @@ type fakeMesh struct {
 
 func newFake(m mesh.Mesh) *fakeMesh {
 	return &fakeMesh{
-		mesh: m, seen: map[string]int{}, left: map[string]bool{}, away: map[string]bool{}, unready: map[string]bool{},
+		mesh: m, seen: map[string]int{}, left: map[string]bool{}, open: map[string]bool{}, away: map[string]bool{}, unready: map[string]bool{},
 		answer:   func(from string, c probe.Call, _ int) probe.Result { return good(m, from, c) },
 		evidence: func(*Evidence) {},
 		dump:     func(cluster string) string { return dumpOf(cluster, "istio-system", "isthmus-failover", true) },
@@ -69,7 +70,7 @@ func dumpOf(cluster, namespace, rule string, detects bool) string {
 	if err != nil {
 		panic(err)
 	}
-	return string(text)
+	return "2026-11-24T12:00:00.000000Z\tinfo\tFIPS mode\n" + string(text)
 }
 
 // good is how a call goes in a mesh that works.
@@ -92,10 +93,13 @@ func good(m mesh.Mesh, from string, c probe.Call) probe.Result {
 		return r
 	}
 	_, rest, _ := strings.Cut(c.To, "://to-")
+	_, inside, _ := strings.Cut(c.To, ":80/")
 	to, _, _ := strings.Cut(rest, ":")
 	switch {
 	case to == "any", c.ID == "failover":
 		to = from
+	case strings.HasPrefix(c.ID, "ingress/"):
+		to = inside
 	case strings.HasPrefix(c.ID, "failover/"):
 		to = m.Clusters[(slices.Index(m.Names(), from)+1)%len(m.Clusters)].Name
 	}
@@ -162,6 +166,9 @@ func (s fakeSite) Place(_ context.Context, objects []object.Object, _ func(strin
 		return errors.New("nothing to place")
 	}
 	for _, o := range objects {
+		if o.Body.GetKind() == "Gateway" {
+			s.open[s.name] = true
+		}
 		if o.Body.GetKind() != "Service" || o.Body.GetName() != FailoverService(s.name) {
 			continue
 		}
@@ -169,9 +176,10 @@ func (s fakeSite) Place(_ context.Context, objects []object.Object, _ func(strin
 		if err != nil {
 			return err
 		}
-		if s.left[s.name] = selector["app"] != string(Server); s.left[s.name] {
-			return s.refuse(s.name)
-		}
+		s.left[s.name] = selector["app"] != string(Server)
+	}
+	if s.left[s.name] {
+		return s.refuse(s.name)
 	}
 	return nil
 }
