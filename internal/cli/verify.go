@@ -40,6 +40,10 @@ func newVerify(e *env) *cobra.Command {
   refused      a token that its issuer did not sign, where the document has issuers (spec.identity.jwt)
   kept local   calls to a service that every cluster has are answered, and in the caller's own cluster where failover
                (spec.traffic) has callers prefer their region and the regions of the clusters differ
+  failover     calls to a service that the caller's own cluster loses are answered in another cluster, and the caller's
+               proxy leaves out endpoints that stop answering (spec.traffic.failover)
+  ingress      calls from outside through the ingress gateway of each cluster that has one (profile default or demo)
+               reach a server in each other cluster
 Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
 
 The workloads run this very program: put it where the clusters can get it with isthmus image, and name it in the

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +29,9 @@ func proofPage(page *screen.Page, p verify.Proof, m mesh.Mesh) {
 		fmt.Fprint(page, screen.Columns(countRows(page, p)))
 	}
 	tallies(page, p)
+	if len(p.Clusters) <= widestMatrix {
+		failovers(page, p)
+	}
 	for _, f := range p.Failures {
 		fmt.Fprintf(page, "%s %s: %s\n", page.Mark(screen.No), f.Title(), f.Reason.Text)
 		if f.Reason.Next != "" {
@@ -117,6 +122,8 @@ func tallies(page *screen.Page, p verify.Proof) {
 		{"not allowed refused", n.Unallowed},
 		{"forged tokens refused", n.Tokens},
 		{"kept local", n.Local},
+		{"failover", n.Failover},
+		{"through ingress", n.Ingress},
 	} {
 		if x.n.Asked == 0 {
 			continue
@@ -128,6 +135,28 @@ func tallies(page *screen.Page, p verify.Proof) {
 		words = append(words, text)
 	}
 	fmt.Fprintf(page, "%s   %s\n", strings.Join(words, " · "), page.Dim(screen.Seconds(time.Duration(p.TookMillis)*time.Millisecond)))
+}
+
+// failovers say where calls went when the caller's own cluster had no endpoint any more, and what that cost; or why
+// nobody asked.
+func failovers(page *screen.Page, p verify.Proof) {
+	var words []string
+	sent, failed := 0, 0
+	for _, f := range p.Failover {
+		switch {
+		case f.Skipped != "":
+			words = append(words, fmt.Sprintf("not asked from %s: %s", f.From, f.Skipped))
+		case f.OK:
+			words = append(words, fmt.Sprintf("%s → %s", f.From, strings.Join(slices.Sorted(maps.Keys(f.After)), ", ")))
+		}
+		sent, failed = sent+f.Sent, failed+f.Failed
+	}
+	if sent > 0 {
+		words = append(words, fmt.Sprintf("%d of %d calls failed meanwhile", failed, sent))
+	}
+	if len(words) > 0 {
+		fmt.Fprintln(page, page.Dim("failover: "+strings.Join(words, " · ")))
+	}
 }
 
 // millis: "0.4 ms", "11 ms".

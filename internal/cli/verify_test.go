@@ -78,9 +78,37 @@ func withMore(p verify.Proof, served bool) verify.Proof {
 			ID: "any", To: "http://to-any:80", OK: true, Sent: 10, Answered: 10, LatencyMillis: 0.4, Code: 200, Clusters: map[string]int{c.Name: 10},
 		}})
 	}
+	yes, no := true, false
+	for i, c := range p.Clusters {
+		other := p.Clusters[(i+1)%len(p.Clusters)].Name
+		p.Failover = append(p.Failover, verify.Failover{
+			From: c.Name, OK: true, Before: map[string]int{c.Name: 1}, After: map[string]int{other: 10}, Sent: 20, Home: 4, Tries: 2,
+			Rule: "istio-system/isthmus-failover", OutlierDetection: &yes,
+			Result: &probe.Result{ID: "failover/9", To: "http://failover-" + c.Name + ":80", OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Clusters: map[string]int{other: 1}},
+		})
+	}
+	for i, c := range p.Clusters {
+		other := p.Clusters[(i+1)%len(p.Clusters)].Name
+		p.Ingress = append(p.Ingress, verify.IngressCall{Via: c.Name, To: other, From: other, Door: "198.18.0.21:80", OK: true, Tries: 2, Result: &probe.Result{
+			ID: "ingress/" + c.Name, To: "http://198.18.0.21:80/" + other, OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Code: 200, Clusters: map[string]int{other: 1},
+		}})
+	}
 	if !served {
 		return p
 	}
+	shut := verify.Reason{
+		Code: "ingress-not-ready", Next: "kubectl --context west scale deployment -n istio-system istio-ingressgateway --replicas=1", Proven: true,
+		Text: "west's ingress gateway has no ready pod (Deployment istio-system/istio-ingressgateway, 0/0)",
+	}
+	in := &p.Ingress[1]
+	in.OK, in.Wrong, in.Reasons = false, "no route", []verify.Reason{shut}
+	in.Result = &probe.Result{ID: in.Result.ID, To: in.Result.To, Sent: 1, Class: probe.Unreachable, Error: "dial tcp 198.18.0.21:80: connect: no route to host"}
+	replaced := verify.Reason{
+		Code: "failover-replaced", Next: "kubectl --context east edit destinationrule -n shop slow   and add outlierDetection to its trafficPolicy", Proven: true,
+		Text: "DestinationRule shop/slow in east takes the place of istio-system/isthmus-failover, and has no outlierDetection: calls from east do not leave endpoints that stop answering",
+	}
+	f := &p.Failover[0]
+	f.OK, f.Rule, f.OutlierDetection, f.Wrong, f.Reasons = false, "shop/slow", &no, "no outlier detection", []verify.Reason{replaced}
 	token := verify.Reason{
 		Code: "token-served", Next: "isthmus apply", Proven: true,
 		Text: "west serves callers with a forged token of issuer login: RequestAuthentication istio-system/isthmus-jwt-login is missing in west",
@@ -102,7 +130,17 @@ func withMore(p verify.Proof, served bool) verify.Proof {
 	p.Failures = []verify.Failure{
 		{Subjects: []string{"client from east at west (forged token)", "client from west at west (forged token)"}, Reason: token},
 		{Subjects: []string{"east → any cluster"}, Reason: left},
+		{Subjects: []string{"east → elsewhere"}, Reason: replaced},
+		{Subjects: []string{"outside → west → east"}, Reason: shut},
 	}
+	return p
+}
+
+// oneCluster is a proof of a mesh of one, whose document has failover.
+func oneCluster() verify.Proof {
+	p := provedMesh(2)
+	p.Clusters, p.Cells, p.Refusals = p.Clusters[:1], p.Cells[:1], p.Refusals[:1]
+	p.Failover = []verify.Failover{{From: "east", OK: true, Skipped: "the mesh has no other cluster"}}
 	return p
 }
 
@@ -137,6 +175,7 @@ func TestProofPages(t *testing.T) {
 		{"tokens are believed and calls stay local", "verify-more.txt", withMore(provedMesh(2), false)},
 		{"and somebody took both rules away", "verify-more-red.txt", withMore(provedMesh(2), true)},
 		{"a gateway is gone", "verify-gateway.txt", gatewayDown()},
+		{"one cluster has nowhere to go", "verify-one.txt", oneCluster()},
 		{"more clusters than fit side by side are counted", "verify-many.txt", provedMesh(10)},
 	}
 	for _, c := range cases {

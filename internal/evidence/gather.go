@@ -4,7 +4,6 @@
 package evidence
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -268,11 +267,7 @@ const proxyContainer = "istio-proxy"
 // proxy asks a proxy for its configuration.
 func (r *reader) proxy(ctx context.Context, namespace, pod, container string) *explain.Proxy {
 	ask := func(path string) ([]byte, error) {
-		out, err := r.conn.Exec(ctx, namespace, pod, container, "pilot-agent", "request", "GET", path)
-		if i := bytes.IndexByte(out, '{'); i > 0 {
-			out = out[i:] // pilot-agent's own log comes first
-		}
-		return out, err
+		return r.conn.Exec(ctx, namespace, pod, container, "pilot-agent", "request", "GET", path)
 	}
 	var dump, clusters []byte
 	var err, err2 error

@@ -49,7 +49,8 @@ type Cluster struct {
 	CRDs         []CRD              `json:"crds,omitempty"` // istio.io and gateway API ones
 	Webhooks     []Webhook          `json:"webhooks,omitempty"`
 	Istiods      []Istiod           `json:"istiods,omitempty"`
-	Gateways     []Gateway          `json:"gateways,omitempty"` // east-west gateways: Services labelled istio=eastwestgateway
+	Gateways     []Gateway          `json:"gateways,omitempty"`  // east-west gateways: Services labelled istio=eastwestgateway
+	Ingresses    []Ingress          `json:"ingresses,omitempty"` // ingress gateways: Services labelled istio=ingressgateway
 	LoadBalancer LoadBalancer       `json:"loadBalancer"`
 	Secrets      map[string]*Secret `json:"secrets,omitempty"` // "namespace/name" → what may be known of it
 	Denied       []Right            `json:"denied,omitempty"`  // what the caller may not do and apply needs
@@ -155,6 +156,16 @@ type Gateway struct {
 	Addresses                []string // of its load balancer or externalIPs: IPs or host names
 	Annotations              map[string]string
 	Ready, Wanted            int32 // pods
+}
+
+// An Ingress is an ingress gateway's Service and its pods: calls come in from outside the mesh there.
+type Ingress struct {
+	Namespace, Name string
+	Type            string   // of the Service: "LoadBalancer", "NodePort", "ClusterIP"
+	Addresses       []string // of its load balancer or externalIPs: IPs or host names
+	Ports           []int32  // of the Service
+	Account         string   // service account of its pods; "" where no Deployment has them
+	Ready, Wanted   int32    // pods
 }
 
 // LoadBalancer tells whether Services of type LoadBalancer get addresses here.

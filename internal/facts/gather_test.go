@@ -81,6 +81,8 @@ func there(t *testing.T) []string {
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-ca-root-cert, namespace: istio-system}, data: {root-cert.pem: ` + strconv.Quote(certPEM) + `}}`,
 		`{apiVersion: v1, kind: Service, metadata: {name: istio-eastwestgateway, namespace: istio-system, labels: {istio: eastwestgateway, topology.istio.io/network: n1}}, spec: {type: LoadBalancer, externalIPs: [192.0.2.7], selector: {istio: eastwestgateway}, ports: [{port: 15443}]}}`,
 		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istio-eastwestgateway, namespace: istio-system, labels: {istio: eastwestgateway}}, spec: {replicas: 3, selector: {matchLabels: {istio: eastwestgateway}}, template: {metadata: {labels: {istio: eastwestgateway}}, spec: {containers: [{name: a, image: a}]}}}}`,
+		`{apiVersion: v1, kind: Service, metadata: {name: istio-ingressgateway, namespace: istio-system, labels: {istio: ingressgateway}}, spec: {externalIPs: [192.0.2.8], selector: {app: istio-ingressgateway}, ports: [{name: http, port: 80}, {name: https, port: 443}]}}`,
+		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istio-ingressgateway, namespace: istio-system, labels: {istio: ingressgateway}}, spec: {selector: {matchLabels: {app: istio-ingressgateway}}, template: {metadata: {labels: {app: istio-ingressgateway}}, spec: {serviceAccountName: ingress, containers: [{name: a, image: a}]}}}}`,
 		`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: istio-sidecar-injector, labels: {istio.io/rev: canary}, annotations: {meta.helm.sh/release-name: istiod}}, webhooks: [{name: rev.sidecar-injector.istio.io, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Ignore, clientConfig: {service: {name: istiod, namespace: istio-system}}}]}`,
 		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: other}, webhooks: [{name: a.b.example, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: "https://127.0.0.1:1"}}]}`,
 		`{apiVersion: v1, kind: Secret, metadata: {name: cacerts, namespace: istio-system, annotations: {kubectl.kubernetes.io/last-applied-configuration: ` + canary + `, note: x}}, data: {ca-cert.pem: ` + secret(certPEM) + `, root-cert.pem: ` + secret(certPEM) + `, ca-key.pem: ` + secret(keyPEM) + `, extra: ` + secret(canary) + `}}`,
@@ -152,6 +154,9 @@ func TestWhatIsSeenOfACluster(t *testing.T) {
 			Roots: []string{c.Secrets["istio-system/cacerts"].Certificates["root-cert.pem"][0].Fingerprint}, Since: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC),
 		}}},
 		{"gateways", c.Gateways, []facts.Gateway{{Namespace: "istio-system", Name: "istio-eastwestgateway", Network: "n1", Type: "LoadBalancer", Addresses: []string{"192.0.2.7"}, Wanted: 3}}},
+		{"ingress gateways", c.Ingresses, []facts.Ingress{{
+			Namespace: "istio-system", Name: "istio-ingressgateway", Type: "ClusterIP", Addresses: []string{"192.0.2.8"}, Ports: []int32{80, 443}, Account: "ingress", Wanted: 1,
+		}}},
 		{"load balancers", c.LoadBalancer, facts.LoadBalancer{Pending: 1, Provider: "cloud"}},
 		{"webhooks that concern Istio", c.Webhooks, []facts.Webhook{{Name: "istio-sidecar-injector", Kind: "MutatingWebhookConfiguration", Revision: "canary", Owner: "helm:istiod", Service: "istio-system/istiod", FailurePolicy: "Ignore"}}},
 		{"the inventory", len(c.Inventory), 2},

@@ -212,9 +212,15 @@ func (g *gatherer) istiodRoots(ctx context.Context, i *Istiod, selector *metav1.
 	return nil
 }
 
-// gateways finds east-west gateways by the label that Istio's own samples give them.
+// Values of the label istio, which Istio's own profiles and samples give to gateways.
+const (
+	eastWestGateway = "eastwestgateway"
+	ingressGateway  = "ingressgateway"
+)
+
+// gateways finds east-west and ingress gateways by their label.
 func (g *gatherer) gateways(ctx context.Context) error {
-	const selector = "istio=eastwestgateway"
+	const selector = "istio in (" + eastWestGateway + ", " + ingressGateway + ")"
 	services, err := g.conn.Kube.CoreV1().Services("").List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return g.tolerate(err, list("services", ""))
@@ -227,25 +233,45 @@ func (g *gatherer) gateways(ctx context.Context) error {
 		deployments = &appsv1.DeploymentList{}
 	}
 	for _, s := range services.Items {
-		x := Gateway{
-			Namespace: s.Namespace, Name: s.Name, Network: s.Labels[labelNetwork], Type: string(s.Spec.Type),
-			Addresses: addresses(s), Annotations: withoutCopies(s.Annotations),
-		}
-		for _, d := range deployments.Items {
-			if d.Namespace == s.Namespace && selects(s.Spec.Selector, d.Spec.Template.Labels) {
-				x.Ready += d.Status.ReadyReplicas
-				x.Wanted++
-				if d.Spec.Replicas != nil {
-					x.Wanted += *d.Spec.Replicas - 1
-				}
+		ready, wanted, account := podsBehind(s, deployments.Items)
+		if s.Labels["istio"] == ingressGateway {
+			x := Ingress{
+				Namespace: s.Namespace, Name: s.Name, Type: string(s.Spec.Type), Addresses: addresses(s), Account: account, Ready: ready, Wanted: wanted,
 			}
+			for _, p := range s.Spec.Ports {
+				x.Ports = append(x.Ports, p.Port)
+			}
+			g.out.Ingresses = append(g.out.Ingresses, x)
+			continue
 		}
-		g.out.Gateways = append(g.out.Gateways, x)
+		g.out.Gateways = append(g.out.Gateways, Gateway{
+			Namespace: s.Namespace, Name: s.Name, Network: s.Labels[labelNetwork], Type: string(s.Spec.Type),
+			Addresses: addresses(s), Annotations: withoutCopies(s.Annotations), Ready: ready, Wanted: wanted,
+		})
 	}
 	slices.SortFunc(g.out.Gateways, func(a, b Gateway) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
+	slices.SortFunc(g.out.Ingresses, func(a, b Ingress) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
 	return nil
+}
+
+// podsBehind counts the pods that a Service leads to, as their Deployments have them, and names their service account.
+func podsBehind(s corev1.Service, deployments []appsv1.Deployment) (ready, wanted int32, account string) {
+	for _, d := range deployments {
+		if d.Namespace != s.Namespace || !selects(s.Spec.Selector, d.Spec.Template.Labels) {
+			continue
+		}
+		ready += d.Status.ReadyReplicas
+		wanted++
+		if d.Spec.Replicas != nil {
+			wanted += *d.Spec.Replicas - 1
+		}
+		account = cmp.Or(account, d.Spec.Template.Spec.ServiceAccountName, "default")
+	}
+	return ready, wanted, account
 }
 
 func selects(selector, labels map[string]string) bool {

@@ -24,6 +24,12 @@ type Proof struct {
 	Refusals []Refusal `json:"refusals"`
 	// Any are the calls to a service that every cluster has, one entry for each caller.
 	Any []AnyCall `json:"any,omitempty"`
+	// Failover are the calls to a service whose endpoints at home are gone, one entry for each caller; none where the
+	// document has no failover.
+	Failover []Failover `json:"failover,omitempty"`
+	// Ingress are the calls from outside through ingress gateways, one entry for each ordered pair of clusters of which
+	// the first has such a gateway.
+	Ingress []IngressCall `json:"ingress,omitempty"`
 	// Failures are what went wrong, each cause once.
 	Failures []Failure `json:"failures,omitempty"`
 	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
@@ -152,8 +158,9 @@ type Failure struct {
 type Tally struct{ Proved, Asked int }
 
 // Tallies are the promises: delivered and encrypted; strangers, plain text, who is not let in and forged tokens refused;
-// and calls kept in the caller's cluster, of those that are expected to stay there.
-type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local Tally }
+// calls kept in the caller's cluster, of those that are expected to stay there; and calls that went elsewhere when they
+// had to, or came in from outside.
+type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover, Ingress Tally }
 
 // Tallies counts.
 func (p Proof) Tallies() Tallies {
@@ -180,6 +187,16 @@ func (p Proof) Tallies() Tallies {
 	for _, a := range p.Any {
 		if a.Local {
 			t.Local.add(a.OK)
+		}
+	}
+	for _, f := range p.Failover {
+		if f.Skipped == "" {
+			t.Failover.add(f.OK)
+		}
+	}
+	for _, c := range p.Ingress {
+		if c.Skipped == "" {
+			t.Ingress.add(c.OK)
 		}
 	}
 	return t
@@ -213,6 +230,17 @@ func (p *Proof) complete() {
 		if !a.OK {
 			subject := a.From + " → " + anyCluster
 			p.fail(subject, subject, a.Reasons, a.Wrong)
+		}
+	}
+	for _, f := range p.Failover {
+		if !f.OK {
+			subject := f.From + " → " + elsewhereOnly
+			p.fail(subject, subject, f.Reasons, f.Wrong)
+		}
+	}
+	for _, c := range p.Ingress {
+		if !c.OK {
+			p.fail(c.Via+" → "+c.To, c.subject(), c.Reasons, c.Wrong)
 		}
 	}
 }
@@ -261,6 +289,9 @@ const (
 
 // anyCluster is whom calls to a service that every cluster has are for.
 const anyCluster = "any cluster"
+
+// elsewhereOnly is whom calls are for to a service that the caller's cluster has no more.
+const elsewhereOnly = "elsewhere"
 
 // caller begins the subject of a call that must be refused.
 func (k RefusalKind) caller() string {

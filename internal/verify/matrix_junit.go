@@ -2,11 +2,14 @@ package verify
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
 // JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, one for each call
-// that must be refused, and one for each caller of any cluster.
+// that must be refused, one for each caller of any cluster, one for each whose endpoints at home are taken away, and
+// one for each way in from outside.
 func (p Proof) JUnit() TestSuite {
 	s := TestSuite{
 		Name: "isthmus verify " + p.Mesh, Time: fmt.Sprintf("%.3f", float64(p.TookMillis)/1000),
@@ -41,6 +44,24 @@ func (p Proof) JUnit() TestSuite {
 			name += ", kept local"
 		}
 		add("calls", name, "", failureOf(a.OK, a.Wrong, a.Reasons))
+	}
+	for _, f := range p.Failover {
+		output := ""
+		if f.Skipped == "" && f.OK {
+			output = fmt.Sprintf("answered by %s; %d of %d calls failed meanwhile", strings.Join(slices.Sorted(maps.Keys(f.After)), ", "), f.Failed, f.Sent)
+		}
+		add("failover", f.From+" → "+elsewhereOnly, output, failureOf(f.OK, f.Wrong, f.Reasons))
+		if f.Skipped != "" {
+			s.Skipped++
+			s.Cases[len(s.Cases)-1].Skipped = &TestMessage{Message: f.Skipped}
+		}
+	}
+	for _, c := range p.Ingress {
+		add("ingress", c.subject(), c.Door, failureOf(c.OK, c.Wrong, c.Reasons))
+		if c.Skipped != "" {
+			s.Skipped++
+			s.Cases[len(s.Cases)-1].Skipped = &TestMessage{Message: c.Skipped}
+		}
 	}
 	return s
 }

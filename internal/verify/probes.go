@@ -114,11 +114,15 @@ func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 		r.drains = facts.Drains(r.now)
 		local := func(from mesh.Cluster) bool { return keepsLocal(p.Mesh, r.now, from) }
 		for _, e := range errands(p.Mesh, r.door, local) {
-			if !r.spared(e.from, e.to) {
-				r.attempts = append(r.attempts, &attempt{errand: e})
+			if r.spared(e.from, e.to) || e.failover && len(r.rescuers(e.from)) == 0 {
+				continue
 			}
+			r.attempts = append(r.attempts, &attempt{errand: e})
 		}
-		err = r.call(ctx)
+		err = r.call(ctx, act{key: "calls"})
+		if err == nil {
+			err = r.second(ctx)
+		}
 	}
 	left := r.remove(ctx)
 	if err != nil {
@@ -155,7 +159,7 @@ func (r *proving) proof() Proof {
 			proof.Refusals = append(proof.Refusals, r.refusal(a))
 		}
 	}
-	proof.Any = r.anyCalls()
+	proof.Any, proof.Failover, proof.Ingress = r.anyCalls(), r.failovers(), r.ingressCalls()
 	proof.complete()
 	return proof
 }

@@ -139,12 +139,18 @@ func (r *proving) anyCalls() []AnyCall {
 // reasons why an attempt failed. Where nothing is known of a call that did not get through, those know better that went
 // the same way and had to be delivered: to that cluster, or to one of all.
 func (r *proving) reasons(a *attempt) []Reason {
+	switch {
+	case a.gone:
+		return r.failoverReasons(a)
+	case a.ingress:
+		return r.ingressReasons(a)
+	}
 	reasons := Judge(r.caseOf(a.errand))
-	if !a.kind.inside() || a.kind == "" && !a.any || reasons[0].Code != unknown || a.result.OK {
+	if !a.kind.inside() || a.delivers() || reasons[0].Code != unknown || a.result.OK {
 		return reasons
 	}
 	for _, other := range r.attempts {
-		if other.delivers() && !other.passed && other.from.Name == a.from.Name && (a.any || other.to.Name == a.to.Name) {
+		if other.delivers() && !other.passed && other.from.Name == a.from.Name && (a.any || a.failover || other.to.Name == a.to.Name) {
 			if better := Judge(r.caseOf(other.errand)); better[0].Code != unknown {
 				return better
 			}

@@ -26,6 +26,11 @@ type errand struct {
 	issuer   string      // of a forged token: its name in the document
 	any      bool        // of calls to a service that every cluster has; to is the caller's cluster then
 	local    bool        // of such calls: they should stay in it
+	failover bool        // of calls to a service that every cluster has until gone: then the caller's has it no more
+	gone     bool
+	ingress  bool // of calls from outside through the ingress gateway of via
+	via      mesh.Cluster
+	batch    int // calls at once, each of its own; 0: one
 	call     probe.Call
 }
 
@@ -38,6 +43,7 @@ type attempt struct {
 	givenUp  bool
 	lastCode string // of the reason at the last look; the same twice is enough to give up
 	proof    CallProof
+	departure
 }
 
 // pathOf tells how calls travel between two clusters.
@@ -55,12 +61,15 @@ func pathOf(from, to mesh.Cluster) Path {
 // errands lists everything to prove, in document order: for every ordered pair of clusters, each with itself too,
 // calls over every protocol, one by somebody who is not let in, and one with a forged token where tokens are believed;
 // strangers without a certificate and with a forged one at every door between clusters; and plain text to every server
-// that a stranger can reach directly. From every cluster calls to a service that all of them have. door gives the
+// that a stranger can reach directly. From every cluster calls to services that all of them have. door gives the
 // address at which a stranger in one cluster knocks for the server of another; local tells from where calls stay at home.
 func errands(m mesh.Mesh, door func(from, to mesh.Cluster) string, local func(from mesh.Cluster) bool) []errand {
 	var list []errand
 	for _, from := range m.Clusters {
 		list = append(list, anyErrand(m, from, local(from)))
+		if asksFailover(m) {
+			list = append(list, failoverErrand(m, from, false))
+		}
 		for _, to := range m.Clusters {
 			list = append(list, deliveries(from, to)...)
 			list = append(list, intrusions(m, from, to, door(from, to))...)
@@ -116,12 +125,17 @@ func uninvited(from, to mesh.Cluster) errand {
 }
 
 // delivers tells calls that should arrive in one cluster from all others.
-func (e errand) delivers() bool { return e.kind == "" && !e.any }
+func (e errand) delivers() bool { return e.kind == "" && !e.any && !e.failover && !e.ingress }
 
 // what it is, in a word or two.
 func (e errand) what() string {
-	if e.any {
+	switch {
+	case e.any:
 		return anyCluster
+	case e.failover:
+		return elsewhereOnly
+	case e.ingress:
+		return "through " + e.via.Name + "'s ingress gateway"
 	}
 	return e.protocol + string(e.kind)
 }
@@ -129,6 +143,19 @@ func (e errand) what() string {
 // id is unique among the errands of one pod.
 func (e errand) id() string {
 	return strings.Join([]string{e.to.Name, e.protocol, string(e.kind)}, "/")
+}
+
+// calls are what a pod is told to make.
+func (e errand) calls() []probe.Call {
+	if e.batch == 0 {
+		return []probe.Call{e.call}
+	}
+	all := make([]probe.Call, e.batch)
+	for i := range all {
+		all[i] = e.call
+		all[i].ID = fmt.Sprintf("%s/%d", e.call.ID, i)
+	}
+	return all
 }
 
 // door is where a stranger knocks: the target's gateway, or the server itself where it can be reached directly.
@@ -175,11 +202,21 @@ func plans(calls []probe.Call) ([]string, error) {
 	return out, nil
 }
 
-// judge looks at how an attempt went.
-func (a *attempt) judge(m mesh.Mesh, r probe.Result) {
+// judge looks at how an attempt went: one call, or each of a batch.
+func (a *attempt) judge(m mesh.Mesh, results ...probe.Result) {
+	r := results[0]
 	a.result = r
 	a.tries++
 	switch {
+	case a.gone:
+		a.depart(results) // and what the proxy has is looked at beside it, see round
+		return
+	case a.failover:
+		a.passed = r.OK
+		return
+	case a.ingress:
+		a.passed = r.OK && r.Clusters[a.to.Name] == r.Answered
+		return
 	case a.kind == NotAllowed:
 		a.passed = r.Class == probe.Status && r.Code == http.StatusForbidden && r.Flag == "RBAC"
 		return

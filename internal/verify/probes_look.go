@@ -22,6 +22,10 @@ func (r *proving) consider(ctx context.Context, pending []*attempt) error {
 			a.givenUp = true
 		}
 		a.lastCode = code
+		if a.ingress {
+			a.door = r.ingressDoor(a.via)
+			a.call = ingressErrand(r.Mesh, a.via, a.to, a.door).call
+		}
 		if !a.kind.inside() { // a gateway may have got its address, a server's pod another one
 			a.door = r.door(a.from, a.to)
 			a.call.To = protocolOf(a.call.To) + "://" + a.door
@@ -64,6 +68,11 @@ func (r *proving) caseOf(e errand) Case {
 		switch {
 		case a.any:
 			if e.any {
+				c.Any = &result
+			}
+		case a.ingress: // it says nothing of calls within the mesh
+		case a.failover:
+			if e.failover && !a.gone {
 				c.Any = &result
 			}
 		case a.kind == "":

@@ -211,18 +211,33 @@ func (r *proving) evidence() Evidence {
 	return e
 }
 
-// call makes the calls, again and again, until all have passed, or the rest is given up, or the time is over.
-func (r *proving) call(ctx context.Context) error {
+// An act is a part of the proof: the attempts from the first on.
+type act struct {
+	key   string // of its steps
+	first int
+	// quick is how often calls that fail are just tried again after a short while, before anybody looks for a cause:
+	// what was changed a moment ago takes one.
+	quick int
+}
+
+// call makes an act's calls, again and again, until all have passed, or the rest is given up, or the time is over.
+func (r *proving) call(ctx context.Context, part act) error {
 	end := r.Now().Add(r.limits.Settle)
-	for {
+	for tries := 1; ; tries++ {
 		r.round(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		pending := r.pending()
-		r.Report(Step{Key: "calls", Text: r.progress(pending)})
+		r.Report(Step{Key: part.key, Text: r.progress(part, pending)})
 		if len(pending) == 0 || !r.Now().Before(end) {
 			break
+		}
+		if tries <= part.quick {
+			if err := pause(ctx, r.limits.Pause/4); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := r.consider(ctx, pending); err != nil {
 			return err
@@ -234,11 +249,11 @@ func (r *proving) call(ctx context.Context) error {
 			return err
 		}
 	}
-	passed := !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return !a.passed })
+	passed := !slices.ContainsFunc(r.attempts[part.first:], func(a *attempt) bool { return !a.passed })
 	if !passed && !r.looked {
 		r.look(ctx)
 	}
-	r.Report(Step{Key: "calls", Text: r.progress(nil), Done: true, OK: passed})
+	r.Report(Step{Key: part.key, Text: r.progress(part, nil), Done: true, OK: passed})
 	return ctx.Err()
 }
 
@@ -248,14 +263,14 @@ func (r *proving) pending() []*attempt {
 }
 
 // progress in words: "21 of 24 proved; trying again: east → west http: no healthy upstream".
-func (r *proving) progress(pending []*attempt) string {
+func (r *proving) progress(part act, pending []*attempt) string {
 	passed := 0
-	for _, a := range r.attempts {
+	for _, a := range r.attempts[part.first:] {
 		if a.passed {
 			passed++
 		}
 	}
-	text := fmt.Sprintf("%d of %d proved", passed, len(r.attempts))
+	text := fmt.Sprintf("%d of %d proved", passed, len(r.attempts[part.first:]))
 	if len(pending) > 0 {
 		a := pending[0]
 		why := "could not be made yet"
@@ -281,7 +296,16 @@ func (r *proving) round(ctx context.Context) {
 				wg.Go(func() { r.send(ctx, c, s.Pods[role].Name, mine) })
 			}
 		}
+		gone := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool { return !a.gone || a.from.Name != c.Name })
+		for _, a := range gone {
+			if s.Pods[Client].Ready {
+				wg.Go(func() { r.detect(ctx, c, s.Pods[Client].Name, a) })
+			}
+		}
 		wg.Wait()
+		for _, a := range gone {
+			a.passed = a.moved && a.detects
+		}
 	})
 }
 
@@ -305,16 +329,19 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 	byID := map[string]*attempt{}
 	var calls []probe.Call
 	for _, a := range mine {
-		if a.kind != "" && a.door == "" {
+		if (a.kind != "" || a.ingress) && a.door == "" {
 			continue
 		}
-		byID[a.call.ID] = a
-		calls = append(calls, a.call)
+		for _, call := range a.calls() {
+			byID[call.ID] = a
+			calls = append(calls, call)
+		}
 	}
 	texts, err := plans(calls)
 	if err != nil {
 		return
 	}
+	got := map[*attempt][]probe.Result{}
 	for _, text := range texts {
 		// Every call is bounded by itself; this is for the connection to the API server.
 		bounded, cancel := context.WithTimeout(ctx, time.Minute)
@@ -326,12 +353,17 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 		}
 		r.asked(c.Name, mine[0].role, err)
 		if err != nil {
-			return
+			break
 		}
 		for _, result := range results {
 			if a := byID[result.ID]; a != nil {
-				a.judge(r.Mesh, result)
+				got[a] = append(got[a], result)
 			}
+		}
+	}
+	for a, results := range got {
+		if len(results) == len(a.calls()) {
+			a.judge(r.Mesh, results...)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -30,7 +31,12 @@ type fakeMesh struct {
 	away, unready map[string]bool
 	noImage       bool
 	evidence      func(*Evidence)
+	// dump is what a client's proxy answers, and refuse why a changed Service cannot be placed; nil: all is well.
+	dump   func(cluster string) string
+	refuse func(cluster string) error
 
+	left            map[string]bool // clusters whose own service selects nobody
+	open            map[string]bool // clusters whose ingress gateway was given verify's Gateway
 	seen            map[string]int
 	placed, removed []string
 	looks           int
@@ -38,10 +44,33 @@ type fakeMesh struct {
 
 func newFake(m mesh.Mesh) *fakeMesh {
 	return &fakeMesh{
-		mesh: m, seen: map[string]int{}, away: map[string]bool{}, unready: map[string]bool{},
+		mesh: m, seen: map[string]int{}, left: map[string]bool{}, open: map[string]bool{}, away: map[string]bool{}, unready: map[string]bool{},
 		answer:   func(from string, c probe.Call, _ int) probe.Result { return good(m, from, c) },
 		evidence: func(*Evidence) {},
+		dump:     func(cluster string) string { return dumpOf(cluster, "istio-system", "isthmus-failover", true) },
+		refuse:   func(string) error { return nil },
 	}
+}
+
+// dumpOf is what a proxy says of a cluster's service that fails over: the form of Envoy's /config_dump, of which this
+// is one cluster and what is read of it.
+func dumpOf(cluster, namespace, rule string, detects bool) string {
+	c := map[string]any{"name": "outbound|80||failover-" + cluster + ".isthmus-verify.svc.cluster.local"}
+	if rule != "" {
+		c["metadata"] = map[string]any{"filter_metadata": map[string]any{"istio": map[string]any{
+			"config": "/apis/networking.istio.io/v1alpha3/namespaces/" + namespace + "/destination-rule/" + rule,
+		}}}
+	}
+	if detects {
+		c["outlier_detection"] = map[string]any{"interval": "1s"}
+	}
+	text, err := json.Marshal(map[string]any{"configs": []any{map[string]any{
+		"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": []any{map[string]any{"cluster": c}},
+	}}})
+	if err != nil {
+		panic(err)
+	}
+	return "2026-11-24T12:00:00.000000Z\tinfo\tFIPS mode\n" + string(text)
 }
 
 // good is how a call goes in a mesh that works.
@@ -64,9 +93,15 @@ func good(m mesh.Mesh, from string, c probe.Call) probe.Result {
 		return r
 	}
 	_, rest, _ := strings.Cut(c.To, "://to-")
+	_, inside, _ := strings.Cut(c.To, ":80/")
 	to, _, _ := strings.Cut(rest, ":")
-	if to == "any" {
+	switch {
+	case to == "any", c.ID == "failover":
 		to = from
+	case strings.HasPrefix(c.ID, "ingress/"):
+		to = inside
+	case strings.HasPrefix(c.ID, "failover/"):
+		to = m.Clusters[(slices.Index(m.Names(), from)+1)%len(m.Clusters)].Name
 	}
 	r.OK, r.Answered, r.LatencyMillis, r.Clusters = true, 1, 11, map[string]int{to: 1}
 	r.Reply = &probe.Reply{Cluster: to}
@@ -130,6 +165,22 @@ func (s fakeSite) Place(_ context.Context, objects []object.Object, _ func(strin
 	if len(objects) == 0 {
 		return errors.New("nothing to place")
 	}
+	for _, o := range objects {
+		if o.Body.GetKind() == "Gateway" {
+			s.open[s.name] = true
+		}
+		if o.Body.GetKind() != "Service" || o.Body.GetName() != FailoverService(s.name) {
+			continue
+		}
+		selector, _, err := unstructured.NestedStringMap(o.Body.Object, "spec", "selector")
+		if err != nil {
+			return err
+		}
+		s.left[s.name] = selector["app"] != string(Server)
+	}
+	if s.left[s.name] {
+		return s.refuse(s.name)
+	}
 	return nil
 }
 
@@ -153,6 +204,9 @@ func (s fakeSite) Pods(context.Context) (map[Role]Pod, error) {
 }
 
 func (s fakeSite) Exec(_ context.Context, pod, container string, argv ...string) ([]byte, error) {
+	if container == proxyContainer && cmp.Equal(argv, []string{"pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*failover-" + s.name + ".isthmus-verify.*"}) {
+		return []byte(s.dump(s.name)), nil
+	}
 	if want := []string{"/isthmus", "probe", "call", "--plan"}; container != Container || !cmp.Equal(argv[:4], want) {
 		return nil, fmt.Errorf("strange command in %s/%s: %v", pod, container, argv)
 	}
@@ -165,7 +219,11 @@ func (s fakeSite) Exec(_ context.Context, pod, container string, argv ...string)
 		s.mu.Lock()
 		s.seen[s.name+" "+c.ID]++
 		n := s.seen[s.name+" "+c.ID]
+		early := strings.HasPrefix(c.ID, "failover/") != s.left[s.name] && strings.HasPrefix(c.ID, "failover")
 		s.mu.Unlock()
+		if early {
+			return nil, fmt.Errorf("%s called %s before its time, or after", s.name, c.ID)
+		}
 		results = append(results, s.answer(s.name, c, n))
 	}
 	return json.Marshal(results)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/explain"
 )
 
 // Witness looks at what decides about calls in one cluster: what istiod says of other clusters, what the client's
@@ -25,7 +26,7 @@ func Witness(ctx context.Context, conn *cluster.Conn, istio, namespace string, p
 	if client := pods[Client]; client.Sidecar {
 		out, err := conn.Exec(ctx, namespace, client.Name, proxyContainer, "pilot-agent", "request", "GET", "clusters?format=json")
 		if err == nil {
-			e.Endpoints = endpoints(out, namespace)
+			e.Endpoints = endpoints(explain.AfterLog(out), namespace)
 		}
 	}
 	e.Peer, e.PeerKnown = peerAuthentications(ctx, conn, istio, namespace)
@@ -165,8 +166,8 @@ func authorizationPolicies(ctx context.Context, conn *cluster.Conn, istio, names
 	}
 	var names []string
 	for _, u := range all {
-		if u.GetNamespace() == namespace && u.GetName() == string(Server) {
-			continue // verify's own, see invitation
+		if u.GetNamespace() == namespace && (u.GetName() == string(Server) || u.GetName() == ingressName) {
+			continue // verify's own, see invitation and leadingIn
 		}
 		if u.GetNamespace() == istioNamespace && strings.HasPrefix(u.GetName(), "isthmus-gateway-") {
 			continue // it lets in

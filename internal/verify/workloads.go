@@ -87,7 +87,8 @@ func Identity(m mesh.Mesh, r Role) string {
 }
 
 // Workloads are what verify brings to every cluster: a server, a client, a stranger, a Service for each
-// cluster's server, one for all of them, and the policy that says who may call it. The result is in the order in which things can be made.
+// cluster's server, one for all of them, for each cluster one that fails over, and the policy that says who may call
+// it. The result is in the order in which things can be made.
 func Workloads(m mesh.Mesh) object.Objects {
 	objects := object.Objects{}
 	for _, c := range m.Clusters {
@@ -109,7 +110,12 @@ func Workloads(m mesh.Mesh) object.Objects {
 		for _, to := range m.Clusters {
 			add(service(m, ServiceName(to.Name), serverLabels(to)), core.WithKind("Service"), fmt.Sprintf("the name by which %s's server is called", to.Name))
 		}
-		add(service(m, AnyService(m), map[string]string{"app": string(Server)}), core.WithKind("Service"), "the name by which a server of any cluster is called")
+		add(service(m, AnyService(m), everywhere), core.WithKind("Service"), "the name by which a server of any cluster is called")
+		if asksFailover(m) {
+			for _, of := range m.Clusters {
+				add(service(m, FailoverService(of.Name), everywhere), core.WithKind("Service"), fmt.Sprintf("the name by which %s calls a server of any cluster, and then of another", of.Name))
+			}
+		}
 		if !c.IsRemote() { // it obeys its primary's
 			objects.Add(c.Name, invitation(m))
 		}

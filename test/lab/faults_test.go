@@ -77,6 +77,23 @@ var breakages = []breakage{
 		code:    "mtls-off",
 		subject: "west",
 	},
+	{
+		name: "a DestinationRule of somebody's own takes the place of east's failover",
+		do: func(t *testing.T, _ string) {
+			applyText(t, "east", `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: slow, namespace: istio-system}
+spec:
+  host: "*.isthmus-verify.svc.cluster.local"
+  trafficPolicy: {connectionPool: {tcp: {maxConnections: 1000}}}
+`)
+		},
+		mend: func(t *testing.T, _ string) {
+			kubectl(t, "east", "-n", "istio-system", "delete", "destinationrule", "slow")
+		},
+		code:    "failover-replaced",
+		subject: "east → elsewhere",
+	},
 }
 
 // faults breaks the mesh in every way of the table, looks at what verify says, mends it, and sees it proved again.

@@ -152,6 +152,13 @@ func (a access) verifies(t *testing.T) {
 					"since DestinationRule istio-system/isthmus-failover, by which callers prefer their own region, is missing in east",
 			},
 		},
+		{
+			Subjects: []string{"east → elsewhere"},
+			Reason: verify.Reason{
+				Code: "failover-missing", Next: "isthmus apply", Proven: true,
+				Text: "DestinationRule istio-system/isthmus-failover is missing in east: calls from east do not leave endpoints that stop answering",
+			},
+		},
 	}
 	if diff := cmp.Diff(want, proof.Failures); diff != "" || r.code != 4 {
 		t.Errorf("exit %d, failures: -want +got\n%s", r.code, diff)

@@ -82,9 +82,20 @@ func proved(t *testing.T, doc string, pairs int) {
 			t.Errorf("%s → %s: ok %t, delivered %t, encrypted %t, path %s: %s", c.From, c.To, c.OK, c.Delivered(), c.Encrypted(), c.Path, c.Wrong)
 		}
 	}
+	if n := proof.Tallies().Failover; n.Asked != len(proof.Clusters) || n.Proved != n.Asked {
+		t.Errorf("failover %d of %d, want %d", n.Proved, n.Asked, len(proof.Clusters))
+	}
+	for _, f := range proof.Failover {
+		if len(f.After) == 0 || f.After[f.From] > 0 || f.Rule != "istio-system/isthmus-failover" || f.OutlierDetection == nil || !*f.OutlierDetection {
+			t.Errorf("failover from %s: answered by %v, rule %q, outlier detection %v", f.From, f.After, f.Rule, f.OutlierDetection)
+		}
+		t.Logf("failover from %s: before %v, after %v; of %d calls %d failed, %d were still answered at home, in %d batches",
+			f.From, f.Before, f.After, f.Sent, f.Failed, f.Home, f.Tries)
+	}
 	if !proof.Passed || r.code != 0 {
 		t.Fatalf("verify: exit %d: %v", r.code, proof.Failures)
 	}
+	t.Logf("%d clusters verified in %d ms", len(proof.Clusters), proof.TookMillis)
 }
 
 func writesNothing(t *testing.T, doc string, clusters ...string) {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"isthmus.dev/isthmus/internal/probe"
+	"isthmus.dev/isthmus/internal/verify"
 )
 
 const routing = "../../examples/routing"
@@ -72,6 +73,7 @@ func TestRouting(t *testing.T) {
 			chosen(t, inside("front"), "")
 			weighed(t, inside("front"), "")
 		}},
+		{"verify proves failover and the way in through both ingress gateways, and leaves the others' routes alone", r.verifies},
 		{"the second time nothing is written", func(t *testing.T) { writesNothing(t, r.doc, "east", "west") }},
 		{"uninstall leaves what was there before", func(t *testing.T) {
 			must(t, r.doc, "uninstall", "-f", "-", "--yes")
@@ -160,6 +162,83 @@ func (r routes) made(t *testing.T) {
 	kubectl(t, "west", "-n", "traffic", "rollout", "status", "deployment", "echo-v2", "--timeout=120s")
 	for c := range own {
 		reaches(t, c, "east", "west")
+	}
+}
+
+// verifies has verify come in through both clusters' ingress gateways, beside the Gateway of the files that serves the
+// same port, while calls of that one go on; and name what keeps calls out.
+func (r routes) verifies(t *testing.T) {
+	objects := func(c string) string {
+		return kubectl(t, c, "get", "gateways.networking.istio.io,virtualservices,authorizationpolicies", "-A", "-o", `jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}@{.metadata.resourceVersion} {end}`)
+	}
+	before := map[string]string{}
+	for c := range own {
+		before[c] = objects(c)
+	}
+	cmd := command(t.Context(), r.doc, "verify", "-f", "-", "-o", "json")
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	seen, ways := map[string]int{}, ingresses(t)
+	for running := true; running; {
+		for _, w := range ways {
+			for how, n := range by(w.make(t, times(10, probe.Call{To: "http://" + w.address + "/", Headers: map[string]string{"host": "shop.example.com"}})...)) {
+				seen[how] += n
+			}
+		}
+		select {
+		case err := <-ended:
+			if running = false; err != nil {
+				t.Errorf("verify: %v: %s", err, errOut.String())
+			}
+		default:
+		}
+	}
+	var proof verify.Proof
+	if err := json.Unmarshal(out.Bytes(), &proof); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if n := proof.Tallies(); !proof.Passed || n.Ingress != (verify.Tally{Proved: 2, Asked: 2}) || n.Failover != (verify.Tally{Proved: 2, Asked: 2}) {
+		t.Errorf("through ingress %v, failover %v: %v", n.Ingress, n.Failover, proof.Failures)
+	}
+	for _, c := range proof.Ingress {
+		t.Logf("outside %s (in %s) → ingress of %s → %s: %d tries, %+v", c.Door, c.From, c.Via, c.To, c.Tries, c.Result.Clusters)
+	}
+	for _, f := range proof.Failover {
+		t.Logf("failover from %s: before %v, after %v; of %d calls %d failed, %d at home", f.From, f.Before, f.After, f.Sent, f.Failed, f.Home)
+	}
+	t.Logf("verified in %d ms, while the shop's calls went on: %v", proof.TookMillis, seen)
+	if total := seen["east v1"] + seen["west v2"]; len(seen) > 2 || total == 0 {
+		t.Errorf("calls of the shop meanwhile: %v", seen)
+	}
+	for c := range own {
+		eventually(t, time.Minute, c+" has no object of verify's any more, and all others as they were", func() (bool, string) {
+			now := objects(c)
+			return now == before[c], now
+		})
+	}
+
+	kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-ingressgateway", "--replicas=0")
+	defer func() {
+		kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-ingressgateway", "--replicas=1")
+		kubectl(t, "west", "-n", "istio-system", "rollout", "status", "deployment", "istio-ingressgateway", "--timeout=120s")
+		must(t, r.doc, "apply", "-f", "-")
+	}()
+	eventually(t, time.Minute, "west's ingress gateway has no pod", func() (bool, string) {
+		out := kubectl(t, "west", "-n", "istio-system", "get", "deployment", "istio-ingressgateway", "-o", "jsonpath={.status.readyReplicas}")
+		return out == "", out
+	})
+	proof = verify.Proof{}
+	red := isthmus(t, r.doc, "verify", "-f", "-", "-o", "json")
+	if err := json.Unmarshal([]byte(red.out), &proof); err != nil {
+		t.Fatalf("exit %d, %v: %s", red.code, err, red.err)
+	}
+	if red.code != 4 || len(proof.Failures) != 1 || !names(proof, "ingress-not-ready", "outside → west → east") {
+		t.Errorf("with west's ingress gateway gone: %s", said(proof))
 	}
 }
 
