@@ -217,15 +217,16 @@ func (r *proving) evidence() Evidence {
 type act struct {
 	key   string // of its steps
 	first int
-	// quick is how often calls that fail are just tried again after a short while, before anybody looks for a cause:
+	// quick is for how long calls that fail are just tried again, one after the other, before anybody looks for a cause:
 	// what was changed a moment ago takes one.
-	quick int
+	quick time.Duration
 }
 
 // call makes an act's calls, again and again, until all have passed, or the rest is given up, or the time is over.
 func (r *proving) call(ctx context.Context, part act) error {
-	end := r.Now().Add(r.limits.Settle)
-	for tries := 1; ; tries++ {
+	begin := r.Now()
+	end, patient := begin.Add(r.limits.Settle), begin.Add(part.quick)
+	for {
 		r.round(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -235,7 +236,7 @@ func (r *proving) call(ctx context.Context, part act) error {
 		if len(pending) == 0 || !r.Now().Before(end) {
 			break
 		}
-		if tries <= part.quick {
+		if r.Now().Before(patient) {
 			if err := pause(ctx, r.limits.Pause/4); err != nil {
 				return err
 			}
