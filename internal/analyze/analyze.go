@@ -30,6 +30,9 @@ type Input struct {
 	// TrustDomain is the mesh's, where the caller knows it; otherwise a Mesh document or a mesh configuration in
 	// the input may name it, and if none does no domain is called wrong.
 	TrustDomain string
+	// Failover tells that the mesh has calls leave endpoints that stop answering, by a DestinationRule of its own for all
+	// services, where the caller knows it; otherwise a Mesh document in the input says so.
+	Failover bool
 }
 
 // A Cluster is what is known of one cluster. Objects that are meant for several clusters are in each of them.

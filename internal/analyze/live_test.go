@@ -285,3 +285,35 @@ func TestSarifOfClusters(t *testing.T) {
 		t.Errorf("a place in a file that is none: %s", out)
 	}
 }
+
+// TestFailoverOfLiveClusters: the caller knows what the document says, rules are the clusters', and a file counts
+// without those that are there already.
+func TestFailoverOfLiveClusters(t *testing.T) {
+	const rule = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: %s, namespace: shop}
+spec: {host: reviews, trafficPolicy: {connectionPool: {tcp: {maxConnections: 100}}}}
+`
+	about := func(findings []Finding) (out []string) {
+		for _, f := range findings {
+			if f.ID == "ANA032" {
+				out = append(out, fmt.Sprintf("%s %s %v %s:%d", f.Object, f.Severity, f.Clusters, f.File, f.Line))
+			}
+		}
+		return out
+	}
+	live := Input{Failover: true, Clusters: []Cluster{
+		cluster(t, "east", liveShop+"---\n"+fmt.Sprintf(rule, "slow")), cluster(t, "west", liveShop),
+	}}
+	if diff := cmp.Diff([]string{"DestinationRule shop/slow warning [east] :0"}, about(Run(live))); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	files := NewInput([]Source{{Name: "f.yaml", Data: fmt.Appendf(nil, rule, "mine")}}, []string{"west"}, Options{Failover: true})
+	if diff := cmp.Diff([]string{"DestinationRule shop/mine warning [west] f.yaml:4"}, about(NewReportOver(live, files).Findings)); diff != "" {
+		t.Errorf("files over clusters: -want +got\n%s", diff)
+	}
+	live.Failover = false
+	if got := about(Run(live)); len(got) > 0 {
+		t.Errorf("without failover: %v", got)
+	}
+}

@@ -26,6 +26,8 @@ type Options struct {
 	// Namespace is that of objects which name none; "" is "default", as for kubectl.
 	Namespace   string
 	TrustDomain string
+	// Failover is Input.Failover.
+	Failover bool
 }
 
 // Read collects the texts under paths, which concern every cluster, and those of clusters' own folders. A folder is
@@ -110,7 +112,7 @@ func NewInput(sources []Source, clusters []string, o Options) Input {
 	if len(clusters) == 0 {
 		clusters = []string{""}
 	}
-	in := Input{TrustDomain: o.TrustDomain, Clusters: make([]Cluster, len(clusters))}
+	in := Input{TrustDomain: o.TrustDomain, Failover: o.Failover, Clusters: make([]Cluster, len(clusters))}
 	for i, name := range clusters {
 		in.Clusters[i].Name = name
 	}

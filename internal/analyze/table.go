@@ -157,6 +157,12 @@ var aboutTraffic = []Analyser{
 		Why:      "exportTo and Sidecar narrow what proxies are told. A route in a namespace that a host is not exported to fails; a call to a host that a Sidecar leaves out goes round the mesh, without mutual TLS, or nowhere. That somebody calls is read from routes, from addresses in workloads' settings and from policies that let them in.",
 		Do:       "Export the host to the caller's namespace, or add it to the Sidecar's hosts.",
 	},
+	{
+		ID: "ANA032", Severity: Warning, Run: replacedFailover,
+		Question: "Does every DestinationRule keep the failover that the mesh document asks for?",
+		Why:      "Istio takes one DestinationRule for a host, the whole of it. A rule of somebody's own stands in the place of the mesh's (isthmus-failover, host *.local in istio-system), and without outlierDetection calls of that host do not leave endpoints that stop answering, a dead cluster's among them. Asked only where a mesh document is given and has failover. Settings for a port stand in the place of the rule's.",
+		Do:       "Add outlierDetection and connectTimeout to its trafficPolicy. A rule with subsets and no trafficPolicy takes the mesh's place too, and is not asked about: isthmus verify and isthmus explain show what proxies have.",
+	},
 }
 
 var aboutClusters = []Analyser{

@@ -29,6 +29,7 @@ func (e *env) over(ctx context.Context, a *analysis, names []string) (judge func
 		}
 	}
 	a.options.TrustDomain = cmp.Or(a.options.TrustDomain, m.Trust.Domain)
+	a.options.Failover = m.Failover != nil
 	wait := screen.NewProgress(e.Streams)
 	wait.Set("analyze", "reading "+clusters(len(members)))
 	seen := live.All(ctx, m, e.dial, a.deadline, slices.Concat(live.Istio, live.GatewayAPI, live.Workloads)...)
@@ -36,7 +37,7 @@ func (e *env) over(ctx context.Context, a *analysis, names []string) (judge func
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("stopped; again: isthmus analyze --live: %w", err)
 	}
-	now := analyze.Input{TrustDomain: a.options.TrustDomain}
+	now := analyze.Input{TrustDomain: a.options.TrustDomain, Failover: a.options.Failover}
 	for _, x := range seen {
 		objects := make([]map[string]any, 0, len(x.Objects))
 		for _, u := range x.Objects {

@@ -143,7 +143,7 @@ func party(text, namespace string) (explain.Party, error) {
 	return p, nil
 }
 
-// claims reads what a token says. Errors never repeat it.
+// claims reads what a token, or one in a file, says. Errors never repeat it.
 func claims(token string) (map[string]any, string, error) {
 	if file, ok := strings.CutPrefix(token, "@"); ok {
 		data, err := os.ReadFile(file)
@@ -152,6 +152,11 @@ func claims(token string) (map[string]any, string, error) {
 		}
 		token = string(data)
 	}
+	return parseToken(token)
+}
+
+// parseToken reads what a token says, and returns it without the space around it. Errors never repeat it.
+func parseToken(token string) (map[string]any, string, error) {
 	token = strings.TrimSpace(token)
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 type verifyFlags struct {
 	image, junit    string
+	token           string
 	keep            bool
 	settle, timeout time.Duration
 }
@@ -38,6 +40,8 @@ func newVerify(e *env) *cobra.Command {
   refused      plain text
   refused      a caller of the mesh whom the server's AuthorizationPolicy does not let in
   refused      a token that its issuer did not sign, where the document has issuers (spec.identity.jwt)
+  own token    with --token: a token of yours is let in where one of its issuer is asked for, by each rule of spec.access
+               that its claims satisfy, and by no other
   kept local   calls to a service that every cluster has are answered, and in the caller's own cluster where failover
                (spec.traffic) has callers prefer their region and the regions of the clusters differ
   failover     calls to a service that the caller's own cluster loses are answered in another cluster, and the caller's
@@ -66,7 +70,11 @@ Exits 0 when everything is proved, 4 when something is not, 1 when no proof coul
 				return usagef("no image to run: spec.verify.image in %s is empty, and there is no --image\n"+
 					"  Make one of this program: isthmus image --push REGISTRY/isthmus:1   then name it there", e.file)
 			}
-			return e.verify(c.Context(), eng, flags)
+			token, err := e.token(flags.token)
+			if err != nil {
+				return err
+			}
+			return e.verify(c.Context(), eng, flags, token)
 		},
 	}
 	f := c.Flags()
@@ -74,11 +82,41 @@ Exits 0 when everything is proved, 4 when something is not, 1 when no proof coul
 	f.BoolVar(&flags.keep, "keep", false, "leave the workloads where they are; the next verify uses them and is faster")
 	f.DurationVar(&flags.settle, "settle", 30*time.Second, "how long a call that fails is tried again, unless that is hopeless")
 	f.DurationVar(&flags.timeout, "timeout", 3*time.Minute, "bounds everything")
+	f.StringVar(&flags.token, "token", "", "file with a JWT of yours, or - for standard input, to be let in where the document asks for one; never shown")
 	f.StringVar(&flags.junit, "junit", "", "also write a JUnit report to this file")
 	return c
 }
 
-func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) error {
+// token reads a person's own token from a file or from standard input; nil where none is given. No error repeats it.
+func (e *env) token(file string) (*verify.Token, error) {
+	if file == "" {
+		return nil, nil
+	}
+	if file == "-" && e.file == "-" {
+		return nil, usagef("standard input is the document (-f -): give the token in a file")
+	}
+	const most = 64 << 10 // more than any header may have
+	from := e.In
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read --token: %w", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	text, err := io.ReadAll(io.LimitReader(from, most))
+	if err != nil {
+		return nil, fmt.Errorf("read --token: %w", err)
+	}
+	claims, token, err := parseToken(string(text))
+	if err != nil {
+		return nil, err
+	}
+	return verify.NewToken(token, claims), nil
+}
+
+func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags, token *verify.Token) error {
 	bounded, cancel := context.WithTimeout(ctx, flags.timeout)
 	defer cancel()
 	conns, err := eng.Conns()
@@ -86,7 +124,9 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags) 
 		return err
 	}
 	progress := screen.NewProgress(e.Streams)
-	proof, err := prover(eng, conns, flags, stepsOn(progress)).Prove(bounded)
+	prover := prover(eng, conns, flags, stepsOn(progress))
+	prover.Token = token
+	proof, err := prover.Prove(bounded)
 	progress.Close()
 	switch {
 	case ctx.Err() != nil:

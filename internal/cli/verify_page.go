@@ -121,6 +121,7 @@ func tallies(page *screen.Page, p verify.Proof) {
 		{"plaintext refused", n.Plain},
 		{"not allowed refused", n.Unallowed},
 		{"forged tokens refused", n.Tokens},
+		{"own token", n.Own},
 		{"kept local", n.Local},
 		{"failover", n.Failover},
 		{"through ingress", n.Ingress},

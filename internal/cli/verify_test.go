@@ -87,6 +87,9 @@ func withMore(p verify.Proof, served bool) verify.Proof {
 			Result: &probe.Result{ID: "failover/9", To: "http://failover-" + c.Name + ":80", OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Clusters: map[string]int{other: 1}},
 		})
 	}
+	p.Tokens = []verify.TokenCall{{From: "east", To: "west", Issuer: "login", Rule: "admins", Brought: true, LetIn: true, OK: true, Tries: 1, Result: &probe.Result{
+		ID: "west/token/admins?true", To: "http://to-west:80/token/admins", OK: true, Sent: 1, Answered: 1, LatencyMillis: 3, Code: 200, Clusters: map[string]int{"west": 1},
+	}}}
 	for i, c := range p.Clusters {
 		other := p.Clusters[(i+1)%len(p.Clusters)].Name
 		p.Ingress = append(p.Ingress, verify.IngressCall{Via: c.Name, To: other, From: other, Door: "198.18.0.21:80", OK: true, Tries: 2, Result: &probe.Result{

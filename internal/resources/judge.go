@@ -122,7 +122,10 @@ func (c *collection) around(cluster string) []*analyze.Object {
 	}
 	o, err := analyze.NewObject(map[string]any{
 		"apiVersion": "isthmus.dev/v1alpha1", "kind": "Mesh", "metadata": map[string]any{"name": c.mesh.Name},
-		"spec": map[string]any{"trust": map[string]any{"domain": c.mesh.Trust.Domain}, "istio": istio},
+		"spec": map[string]any{
+			"trust": map[string]any{"domain": c.mesh.Trust.Domain}, "istio": istio,
+			"traffic": map[string]any{"failover": map[string]any{"enabled": c.mesh.Failover != nil}},
+		},
 	})
 	if err != nil || o == nil {
 		return nil // less is known, and nothing wrong is said

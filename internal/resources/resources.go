@@ -54,7 +54,7 @@ type collection struct {
 // read parses the sources and keeps for each cluster what holds there: its own objects, and those of all that it has
 // no own form of.
 func (c *collection) read(sources []analyze.Source) analyze.Input {
-	in := analyze.Input{TrustDomain: c.mesh.Trust.Domain}
+	in := analyze.Input{TrustDomain: c.mesh.Trust.Domain, Failover: c.mesh.Failover != nil}
 	c.overlays = map[*analyze.File]bool{}
 	own := map[string][]*analyze.Object{}
 	for _, s := range sources {

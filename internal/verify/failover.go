@@ -134,7 +134,7 @@ func (r *proving) leaving() map[string][]object.Object {
 	if !asksFailover(r.Mesh) {
 		return change
 	}
-	workloads := Workloads(r.Mesh)
+	workloads := r.workloads()
 	for _, a := range slices.Clone(r.attempts) {
 		if !a.failover || !a.passed {
 			continue

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -243,6 +244,28 @@ func TestWhyCallsDoNotFailOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHopelessFailoverIsGivenUp: once the first moments are over causes are looked for, and one that is proven twice in a
+// row is enough.
+func TestHopelessFailoverIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(failing())
+		f.dump = func(c string) string { return dumpOf(c, "shop", "slow", false) }
+		p := f.prover()
+		p.Limits = Limits{}
+		begin := time.Now()
+		proof, err := p.Prove(t.Context())
+		if err != nil || proof.Failover[0].Reasons[0].Code != "failover-replaced" {
+			t.Fatalf("%v: %+v", err, proof.Failover)
+		}
+		if took := time.Since(begin); took < quickly || took > 10*time.Second {
+			t.Errorf("given up after %s: not at once, and long before the settling's 30s", took)
+		}
+		if n := f.looks; n != 4 { // twice, in two clusters
+			t.Errorf("%d looks, want 4", n)
+		}
+	})
 }
 
 // TestSomebodysOwnOutlierDetectionWillDo: a rule that takes the mesh's place and detects outliers itself breaks nothing.

@@ -103,7 +103,7 @@ func (r *proving) entering(change map[string][]object.Object) {
 	if !asked {
 		return
 	}
-	workloads := Workloads(r.Mesh)
+	workloads := r.workloads()
 	for _, c := range r.Mesh.Governors() {
 		if change[c.Name] == nil {
 			change[c.Name] = workloads[c.Name]

@@ -30,6 +30,8 @@ type Proof struct {
 	// Ingress are the calls from outside through ingress gateways, one entry for each ordered pair of clusters of which
 	// the first has such a gateway.
 	Ingress []IngressCall `json:"ingress,omitempty"`
+	// Tokens are the calls where a token is asked for, of a proof with a person's own.
+	Tokens []TokenCall `json:"tokens,omitempty"`
 	// Failures are what went wrong, each cause once.
 	Failures []Failure `json:"failures,omitempty"`
 	// Kept tells that the workloads were left where they are on request; Left names clusters where they could
@@ -159,8 +161,8 @@ type Tally struct{ Proved, Asked int }
 
 // Tallies are the promises: delivered and encrypted; strangers, plain text, who is not let in and forged tokens refused;
 // calls kept in the caller's cluster, of those that are expected to stay there; and calls that went elsewhere when they
-// had to, or came in from outside.
-type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover, Ingress Tally }
+// had to, or came in from outside; and calls with a person's own token, let in or not as it says.
+type Tallies struct{ Delivered, Encrypted, Strangers, Plain, Unallowed, Tokens, Local, Failover, Ingress, Own Tally }
 
 // Tallies counts.
 func (p Proof) Tallies() Tallies {
@@ -198,6 +200,9 @@ func (p Proof) Tallies() Tallies {
 		if c.Skipped == "" {
 			t.Ingress.add(c.OK)
 		}
+	}
+	for _, c := range p.Tokens {
+		t.Own.add(c.OK)
 	}
 	return t
 }
@@ -241,6 +246,11 @@ func (p *Proof) complete() {
 	for _, c := range p.Ingress {
 		if !c.OK {
 			p.fail(c.Via+" → "+c.To, c.subject(), c.Reasons, c.Wrong)
+		}
+	}
+	for _, c := range p.Tokens {
+		if !c.OK {
+			p.fail(c.From+" → "+c.To, c.subject(), c.Reasons, c.Wrong)
 		}
 	}
 }

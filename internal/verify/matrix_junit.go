@@ -9,7 +9,7 @@ import (
 
 // JUnit is the proof as a suite: a case for each protocol of each ordered pair of clusters, one for each call
 // that must be refused, one for each caller of any cluster, one for each whose endpoints at home are taken away, and
-// one for each way in from outside.
+// one for each way in from outside and each call with a person's token.
 func (p Proof) JUnit() TestSuite {
 	s := TestSuite{
 		Name: "isthmus verify " + p.Mesh, Time: fmt.Sprintf("%.3f", float64(p.TookMillis)/1000),
@@ -55,6 +55,9 @@ func (p Proof) JUnit() TestSuite {
 			s.Skipped++
 			s.Cases[len(s.Cases)-1].Skipped = &TestMessage{Message: f.Skipped}
 		}
+	}
+	for _, c := range p.Tokens {
+		add("tokens", c.subject(), "", failureOf(c.OK, c.Wrong, c.Reasons))
 	}
 	for _, c := range p.Ingress {
 		add("ingress", c.subject(), c.Door, failureOf(c.OK, c.Wrong, c.Reasons))

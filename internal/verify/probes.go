@@ -25,6 +25,8 @@ type Site interface {
 	Pods(ctx context.Context) (map[Role]Pod, error)
 	// Exec runs a program in a container of one of them and returns its output.
 	Exec(ctx context.Context, pod, container string, argv ...string) ([]byte, error)
+	// ExecInput is Exec with an input, where what is secret goes.
+	ExecInput(ctx context.Context, pod, container string, in []byte, argv ...string) ([]byte, error)
 }
 
 // Limits bound a proof in time. The zero value of each is its default.
@@ -78,6 +80,8 @@ type Prover struct {
 	Look   func(ctx context.Context, cluster string, pods map[Role]Pod) SiteEvidence
 	Now    func() time.Time
 	Limits Limits
+	// Token is a person's own, to be tried where the document asks for one; nil: none is.
+	Token *Token
 	// Keep leaves the workloads where they are; the next proof uses them.
 	Keep bool
 	// Report is told of every step; calls come from many goroutines.
@@ -101,6 +105,12 @@ var errNoCluster = errors.New("no cluster of the mesh answers, so nothing can be
 func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 	begin := p.Now()
 	r := &proving{Prover: p, limits: p.Limits.filled(), sites: map[string]*SiteEvidence{}}
+	if p.Token != nil { // before anything is placed or called
+		var err error
+		if r.issuer, err = p.Token.Judge(p.Mesh, begin); err != nil {
+			return Proof{}, err
+		}
+	}
 	for _, c := range p.Mesh.Clusters {
 		r.sites[c.Name] = &SiteEvidence{}
 	}
@@ -119,6 +129,7 @@ func (p *Prover) Prove(ctx context.Context) (Proof, error) {
 			}
 			r.attempts = append(r.attempts, &attempt{errand: e})
 		}
+		r.withTokens()
 		err = r.call(ctx, act{key: "calls"})
 		if err == nil {
 			err = r.second(ctx)
@@ -159,6 +170,7 @@ func (r *proving) proof() Proof {
 			proof.Refusals = append(proof.Refusals, r.refusal(a))
 		}
 	}
+	proof.Tokens = r.tokenCalls()
 	proof.Any, proof.Failover, proof.Ingress = r.anyCalls(), r.failovers(), r.ingressCalls()
 	proof.complete()
 	return proof

@@ -144,6 +144,8 @@ func (r *proving) reasons(a *attempt) []Reason {
 		return r.failoverReasons(a)
 	case a.ingress:
 		return r.ingressReasons(a)
+	case a.ask != nil:
+		return r.tokenReasons(a)
 	}
 	reasons := Judge(r.caseOf(a.errand))
 	if !a.kind.inside() || a.delivers() || reasons[0].Code != unknown || a.result.OK {

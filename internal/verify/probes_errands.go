@@ -30,7 +30,8 @@ type errand struct {
 	gone     bool
 	ingress  bool // of calls from outside through the ingress gateway of via
 	via      mesh.Cluster
-	batch    int // calls at once, each of its own; 0: one
+	ask      *tokenAsk // of calls where a token is asked for
+	batch    int       // calls at once, each of its own; 0: one
 	call     probe.Call
 }
 
@@ -125,7 +126,9 @@ func uninvited(from, to mesh.Cluster) errand {
 }
 
 // delivers tells calls that should arrive in one cluster from all others.
-func (e errand) delivers() bool { return e.kind == "" && !e.any && !e.failover && !e.ingress }
+func (e errand) delivers() bool {
+	return e.kind == "" && !e.any && !e.failover && !e.ingress && e.ask == nil
+}
 
 // what it is, in a word or two.
 func (e errand) what() string {
@@ -134,6 +137,8 @@ func (e errand) what() string {
 		return anyCluster
 	case e.failover:
 		return elsewhereOnly
+	case e.ask != nil:
+		return "token"
 	case e.ingress:
 		return "through " + e.via.Name + "'s ingress gateway"
 	}
@@ -213,6 +218,9 @@ func (a *attempt) judge(m mesh.Mesh, results ...probe.Result) {
 		return
 	case a.failover:
 		a.passed = r.OK
+		return
+	case a.ask != nil:
+		a.passed = a.ask.judge(a.to, r)
 		return
 	case a.ingress:
 		a.passed = r.OK && r.Clusters[a.to.Name] == r.Answered

@@ -70,7 +70,7 @@ func (r *proving) caseOf(e errand) Case {
 			if e.any {
 				c.Any = &result
 			}
-		case a.ingress: // it says nothing of calls within the mesh
+		case a.ingress, a.ask != nil: // they say nothing of calls within the mesh
 		case a.failover:
 			if e.failover && !a.gone {
 				c.Any = &result

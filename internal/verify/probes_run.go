@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"isthmus.dev/isthmus/api/v1alpha1"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/image"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -26,7 +27,8 @@ type proving struct {
 	sites    map[string]*SiteEvidence
 	placed   []string // clusters where something may have been written
 	attempts []*attempt
-	looked   bool // since the last round
+	looked   bool               // since the last round
+	issuer   v1alpha1.JWTIssuer // of the Prover's token
 	mu       sync.Mutex
 }
 
@@ -68,7 +70,7 @@ func (r *proving) open(ctx context.Context) error {
 
 // place brings the workloads and waits until they are ready, or it is clear that they will not be.
 func (r *proving) place(ctx context.Context) error {
-	objects := Workloads(r.Mesh)
+	objects := r.workloads()
 	for _, c := range r.Mesh.Clusters {
 		if answers(r.sites[c.Name]) {
 			r.placed = append(r.placed, c.Name)
@@ -215,15 +217,16 @@ func (r *proving) evidence() Evidence {
 type act struct {
 	key   string // of its steps
 	first int
-	// quick is how often calls that fail are just tried again after a short while, before anybody looks for a cause:
+	// quick is for how long calls that fail are just tried again, one after the other, before anybody looks for a cause:
 	// what was changed a moment ago takes one.
-	quick int
+	quick time.Duration
 }
 
 // call makes an act's calls, again and again, until all have passed, or the rest is given up, or the time is over.
 func (r *proving) call(ctx context.Context, part act) error {
-	end := r.Now().Add(r.limits.Settle)
-	for tries := 1; ; tries++ {
+	begin := r.Now()
+	end, patient := begin.Add(r.limits.Settle), begin.Add(part.quick)
+	for {
 		r.round(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -233,7 +236,7 @@ func (r *proving) call(ctx context.Context, part act) error {
 		if len(pending) == 0 || !r.Now().Before(end) {
 			break
 		}
-		if tries <= part.quick {
+		if r.Now().Before(patient) {
 			if err := pause(ctx, r.limits.Pause/4); err != nil {
 				return err
 			}
@@ -292,8 +295,12 @@ func (r *proving) round(ctx context.Context) {
 			mine := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool {
 				return a.from.Name != c.Name || a.role != role
 			})
-			if len(mine) > 0 && s.Pods[role].Ready {
-				wg.Go(func() { r.send(ctx, c, s.Pods[role].Name, mine) })
+			// Calls with a token go by another way.
+			for _, brings := range []bool{false, true} {
+				some := slices.DeleteFunc(slices.Clone(mine), func(a *attempt) bool { return a.brings() != brings })
+				if len(some) > 0 && s.Pods[role].Ready {
+					wg.Go(func() { r.send(ctx, c, s.Pods[role].Name, some, brings) })
+				}
 			}
 		}
 		gone := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool { return !a.gone || a.from.Name != c.Name })
@@ -319,13 +326,14 @@ func (r *proving) asked(cluster string, role Role, err error) {
 	}
 	delete(s.Unasked, role)
 	if err != nil {
-		s.Unasked[role] = facts.Plain(err)
+		s.Unasked[role] = r.Token.scrub(facts.Plain(err))
 	}
 }
 
 // send has a pod make calls, and judges what it reports. A pod that cannot be asked leaves its attempts as they
-// are: nothing was learnt about the mesh.
-func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*attempt) {
+// are: nothing was learnt about the mesh. Calls that bring the token are told by the program's input, and what comes back
+// is cleaned of it.
+func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*attempt, brings bool) {
 	byID := map[string]*attempt{}
 	var calls []probe.Call
 	for _, a := range mine {
@@ -334,6 +342,9 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 		}
 		for _, call := range a.calls() {
 			byID[call.ID] = a
+			if brings {
+				call = r.Token.on(call, r.issuer)
+			}
 			calls = append(calls, call)
 		}
 	}
@@ -345,7 +356,12 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 	for _, text := range texts {
 		// Every call is bounded by itself; this is for the connection to the API server.
 		bounded, cancel := context.WithTimeout(ctx, time.Minute)
-		out, err := r.Sites[c.Name].Exec(bounded, pod, Container, image.Path, "probe", "call", "--plan", text, "-o", "json")
+		var out []byte
+		if brings {
+			out, err = r.Sites[c.Name].ExecInput(bounded, pod, Container, []byte(text), image.Path, "probe", "call", "--plan", "-", "-o", "json")
+		} else {
+			out, err = r.Sites[c.Name].Exec(bounded, pod, Container, image.Path, "probe", "call", "--plan", text, "-o", "json")
+		}
 		cancel()
 		var results []probe.Result
 		if err == nil {
@@ -357,7 +373,7 @@ func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*
 		}
 		for _, result := range results {
 			if a := byID[result.ID]; a != nil {
-				got[a] = append(got[a], result)
+				got[a] = append(got[a], r.Token.scrubbed(result))
 			}
 		}
 	}

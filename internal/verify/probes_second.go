@@ -11,9 +11,9 @@ import (
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
-// quickly is how many times the second act tries again before it looks for a cause: two seconds' worth. A change of
-// endpoints is in the proxies after some 200 ms (PILOT_DEBOUNCE_AFTER, and what it takes to push).
-const quickly = 8
+// quickly is for how long the second act just tries again before it looks for a cause. A change of endpoints is in the
+// proxies after some 200 ms (PILOT_DEBOUNCE_AFTER, and what it takes to push).
+const quickly = 2 * time.Second
 
 // second proves what takes a change of verify's own objects, or facts to know what is asked, once everything else has been
 // tried: that calls go elsewhere when their endpoints at home are gone, and that calls from outside come in through

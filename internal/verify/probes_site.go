@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -63,6 +64,11 @@ func (s ClusterSite) Remove(ctx context.Context) error { return s.Delete(ctx) }
 // Exec runs a program in a container of a pod of verify's namespace.
 func (s ClusterSite) Exec(ctx context.Context, pod, container string, argv ...string) ([]byte, error) {
 	return s.Conn.Exec(ctx, s.Namespace, pod, container, argv...)
+}
+
+// ExecInput is Exec with an input.
+func (s ClusterSite) ExecInput(ctx context.Context, pod, container string, in []byte, argv ...string) ([]byte, error) {
+	return s.Conn.ExecInput(ctx, s.Namespace, pod, container, bytes.NewReader(in), argv...)
 }
 
 // Pods reads Deployments and pods, and makes one Pod of each role's.

@@ -36,6 +36,7 @@ type fakeMesh struct {
 	refuse func(cluster string) error
 
 	left            map[string]bool // clusters whose own service selects nobody
+	words           []string        // of commands, and all objects
 	open            map[string]bool // clusters whose ingress gateway was given verify's Gateway
 	seen            map[string]int
 	placed, removed []string
@@ -166,6 +167,11 @@ func (s fakeSite) Place(_ context.Context, objects []object.Object, _ func(strin
 		return errors.New("nothing to place")
 	}
 	for _, o := range objects {
+		text, err := o.Body.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		s.words = append(s.words, string(text))
 		if o.Body.GetKind() == "Gateway" {
 			s.open[s.name] = true
 		}
@@ -203,15 +209,30 @@ func (s fakeSite) Pods(context.Context) (map[Role]Pod, error) {
 	return pods, nil
 }
 
+// ExecInput is the way of calls that bring a token; by the other none may.
+func (s fakeSite) ExecInput(_ context.Context, pod, container string, in []byte, argv ...string) ([]byte, error) {
+	if want := []string{"/isthmus", "probe", "call", "--plan", "-", "-o", "json"}; container != Container || !cmp.Equal(argv, want) {
+		return nil, fmt.Errorf("strange command in %s/%s: %v", pod, container, argv)
+	}
+	return s.calls(string(in))
+}
+
 func (s fakeSite) Exec(_ context.Context, pod, container string, argv ...string) ([]byte, error) {
+	s.mu.Lock()
+	s.words = append(s.words, argv...)
+	s.mu.Unlock()
 	if container == proxyContainer && cmp.Equal(argv, []string{"pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*failover-" + s.name + ".isthmus-verify.*"}) {
 		return []byte(s.dump(s.name)), nil
 	}
 	if want := []string{"/isthmus", "probe", "call", "--plan"}; container != Container || !cmp.Equal(argv[:4], want) {
 		return nil, fmt.Errorf("strange command in %s/%s: %v", pod, container, argv)
 	}
+	return s.calls(argv[4])
+}
+
+func (s fakeSite) calls(plan string) ([]byte, error) {
 	var calls []probe.Call
-	if err := json.Unmarshal([]byte(argv[4]), &calls); err != nil {
+	if err := json.Unmarshal([]byte(plan), &calls); err != nil {
 		return nil, err
 	}
 	var results []probe.Result

@@ -21,25 +21,32 @@ type tokenRule struct {
 // believed is the first issuer of the document whose rule holds for a cluster's server. One is enough: what is asked is
 // whether such rules are in effect there.
 func believed(m mesh.Mesh, to mesh.Cluster) (tokenRule, bool) {
-	labels := serverLabels(to)
 	for _, issuer := range m.JWT {
-		r := tokenRule{issuer, m.Primary(to).IstioNamespace(), "isthmus-jwt-" + issuer.Name}
-		if len(issuer.To) == 0 {
+		if r, ok := tokenRuleOf(m, to, issuer); ok {
 			return r, true
 		}
-		seen := 0 // each rule about a namespace but the first has its number in its name
-		for _, w := range issuer.To {
-			if w.Namespace != m.Verify.Namespace {
-				continue
-			}
-			if seen++; !selects(w.Selector, labels) {
-				continue
-			}
-			if r.namespace = w.Namespace; seen > 1 {
-				r.name = fmt.Sprintf("%s-%d", r.name, seen)
-			}
-			return r, true
+	}
+	return tokenRule{}, false
+}
+
+// tokenRuleOf is an issuer's rule that holds for a cluster's server, if one does.
+func tokenRuleOf(m mesh.Mesh, to mesh.Cluster, issuer v1alpha1.JWTIssuer) (tokenRule, bool) {
+	r := tokenRule{issuer, m.Primary(to).IstioNamespace(), "isthmus-jwt-" + issuer.Name}
+	if len(issuer.To) == 0 {
+		return r, true
+	}
+	seen := 0 // each rule about a namespace but the first has its number in its name
+	for _, w := range issuer.To {
+		if w.Namespace != m.Verify.Namespace {
+			continue
 		}
+		if seen++; !selects(w.Selector, serverLabels(to)) {
+			continue
+		}
+		if r.namespace = w.Namespace; seen > 1 {
+			r.name = fmt.Sprintf("%s-%d", r.name, seen)
+		}
+		return r, true
 	}
 	return tokenRule{}, false
 }

@@ -166,8 +166,8 @@ func authorizationPolicies(ctx context.Context, conn *cluster.Conn, istio, names
 	}
 	var names []string
 	for _, u := range all {
-		if u.GetNamespace() == namespace && (u.GetName() == string(Server) || u.GetName() == ingressName) {
-			continue // verify's own, see invitation and leadingIn
+		if u.GetNamespace() == namespace && slices.Contains([]string{string(Server), ingressName, tokenGate}, u.GetName()) {
+			continue // verify's own, see invitation, leadingIn and TokenGate
 		}
 		if u.GetNamespace() == istioNamespace && strings.HasPrefix(u.GetName(), "isthmus-gateway-") {
 			continue // it lets in

@@ -119,6 +119,48 @@ func (a access) tokens(t *testing.T) {
 	brings("a token of the new key", token(t, login, "pay.admin.10m"), http.StatusOK, "")
 	brings("one of the old key, which is published still", right, http.StatusOK, "")
 	a.verifies(t)
+	ownToken(t, a.text(t), login)
+}
+
+// ownToken has verify try tokens of a person's own in a mesh of two that asks for tokens of an issuer, in one rule with
+// groups admin: a right one is let in, one without the claim where no claim is asked for, and one that cannot be let in
+// anywhere is refused before anything is placed.
+func ownToken(t *testing.T, doc, login string) {
+	t.Helper()
+	verified := func(client string) (result, verify.Proof) {
+		own := token(t, login, client)
+		file := filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(file, []byte(own+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := isthmus(t, doc, "verify", "-f", "-", "-o", "json", "--token", file)
+		for part := range strings.SplitSeq(own, ".") {
+			if strings.Contains(r.out+r.err, part) {
+				t.Errorf("%s: a part of the token shows in what is printed", client)
+			}
+		}
+		var proof verify.Proof
+		if err := json.Unmarshal([]byte(r.out), &proof); err != nil && r.code != 1 {
+			t.Fatalf("verify: exit %d, %v\n%s", r.code, err, r.err)
+		}
+		return r, proof
+	}
+	for client, admin := range map[string]bool{"pay.admin.10m": true, "pay.user.10m": false} {
+		r, proof := verified(client)
+		if n := proof.Tallies().Own; r.code != 0 || n != (verify.Tally{Proved: 12, Asked: 12}) {
+			t.Errorf("%s: exit %d, own token %v: %+v", client, r.code, n, proof.Failures)
+		}
+		for _, c := range proof.Tokens {
+			if c.Rule != "" && c.LetIn != admin {
+				t.Errorf("%s: by rule %s let in %t", client, c.Rule, c.LetIn)
+			}
+		}
+	}
+	for client, says := range map[string]string{"pay.admin.-10m": "ended at", "shop.admin.10m": "is for audience shop"} {
+		if r, _ := verified(client); r.code != 1 || !strings.Contains(r.err, says) {
+			t.Errorf("%s: exit %d: %s", client, r.code, r.err)
+		}
+	}
 }
 
 // verifies has verify prove what the document says of tokens and of calls that stay at home, and name what somebody
