@@ -78,7 +78,7 @@ func (r rule) withoutDetection(m *member, said string) []Finding {
 		f := r.find(m.Name, at)
 		f.Evidence = said
 		f.Seen = fmt.Sprintf("%s takes the place of the mesh's own failover for %s, and has no outlierDetection: calls do not leave endpoints there that stop answering", what, r.host)
-		f.Do = "add what the mesh's has to its trafficPolicy: connectionPool {tcp: {connectTimeout: 1s}} and outlierDetection " +
+		f.Do = "add what the mesh's has to its trafficPolicy: connectionPool {tcp: {connectTimeout: 2s}} and outlierDetection " +
 			"{splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 3, consecutiveGatewayErrors: 0, consecutive5xxErrors: 0, interval: 1s, baseEjectionTime: 10s, maxEjectionPercent: 100}"
 		return f
 	}
