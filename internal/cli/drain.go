@@ -13,6 +13,7 @@ import (
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/screen"
+	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/view"
 )
 
@@ -105,10 +106,11 @@ func (e *env) drain(ctx context.Context, drain, undrain []string, flags drainFla
 		return err
 	}
 	eng.Lock = flags.lock(eng, "isthmus "+command)
+	since := eng.HowFar(ctx, prospect)
 	if err := e.apply(ctx, eng, prospect, nil, "isthmus status", "isthmus "+command); err != nil {
 		return err
 	}
-	return e.drained(ctx, eng, prospect, drain, command, flags.within)
+	return e.drained(ctx, eng, prospect, since, drain, command, flags.within)
 }
 
 // mayDrain refuses clusters that there are not.
@@ -150,13 +152,13 @@ func (e *env) wouldDrain(ctx context.Context, eng engine.Engine, p engine.Prospe
 }
 
 // drained waits until everybody knows, and says what holds then.
-func (e *env) drained(ctx context.Context, eng engine.Engine, p engine.Prospect, drain []string, command string, within time.Duration) error {
+func (e *env) drained(ctx context.Context, eng engine.Engine, p engine.Prospect, since map[string]status.Pushed, drain []string, command string, within time.Duration) error {
 	if len(drain) == 0 {
 		return nil
 	}
 	wait := screen.NewProgress(e.Streams)
 	wait.Set("drain", "waiting until all proxies know")
-	left, err := eng.AwaitDrained(ctx, p.Facts, within, func(s string) { wait.Set("drain", s) })
+	left, err := eng.AwaitDrained(ctx, p.Facts, since, within, func(s string) { wait.Set("drain", s) })
 	wait.Close()
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):

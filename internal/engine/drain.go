@@ -12,8 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/discovery"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/traffic"
 )
@@ -100,10 +103,34 @@ func (e Engine) OnlyIn(ctx context.Context, now facts.Snapshot) ([]string, error
 	return nil, last
 }
 
+// HowFar asks, before a plan is done, how far istiods are with telling their proxies things, by cluster: those whose
+// mesh configuration the plan changes so that callers of a drained cluster prefer another. Who cannot be asked is left out.
+func (e Engine) HowFar(ctx context.Context, p Prospect) map[string]status.Pushed {
+	out := map[string]status.Pushed{}
+	for _, d := range e.Drained(p.Facts) {
+		config := object.Ref{Kind: "ConfigMap", Namespace: d.Own.IstioNamespace(), Name: discovery.MeshConfig(d.Own)}
+		changes := func(c plan.Change) bool {
+			return c.Cluster == d.Own.Name && c.Object == config && (c.Action == plan.Create || c.Action == plan.Configure)
+		}
+		if !slices.ContainsFunc(p.Plan.Waves, func(w plan.Wave) bool { return slices.ContainsFunc(w.Changes, changes) }) {
+			continue
+		}
+		conn, err := e.Dial(e.Mesh.Host(d.Own))
+		if err != nil {
+			continue
+		}
+		if far, err := status.HowFar(ctx, conn, d.Own.IstioNamespace()); err == nil {
+			out[d.Own.Name] = far
+		}
+		conn.Close()
+	}
+	return out
+}
+
 // AwaitDrained waits until no proxy sends to drained clusters any more, and theirs prefer others. Left names clusters
 // of which that is not known: they do not answer in facts and are not asked, or the caller may not ask their istiods.
-// Errors: ctx, or somebody who does not come so far within limit.
-func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, limit time.Duration, report func(string)) (left []string, err error) {
+// since is how far istiods were before (HowFar). Errors: ctx, or somebody who does not come so far within limit.
+func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, since map[string]status.Pushed, limit time.Duration, report func(string)) (left []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var mu sync.Mutex
@@ -127,7 +154,7 @@ func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, limit time
 				continue
 			}
 			asks.Go(func() error {
-				err := e.await(ctx, d, g, say)
+				err := e.await(ctx, d, g, since[g.Name], say)
 				if apierrors.IsForbidden(err) {
 					note(g.Name)
 					return nil
@@ -143,7 +170,7 @@ func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, limit time
 
 // await asks one cluster's istiods until they have let go of a drained cluster, or prefer another. Where the caller may
 // not ask them it gives them time, and returns that error.
-func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, report func(string)) error {
+func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, since status.Pushed, report func(string)) error {
 	conn, err := e.Dial(e.Mesh.Host(g))
 	if err != nil {
 		return err
@@ -155,7 +182,7 @@ func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, report fun
 			if d.To == "" {
 				return nil
 			}
-			still, err = status.Prefers(ctx, conn, g.IstioNamespace(), d.To)
+			still, err = status.Prefers(ctx, conn, g.IstioNamespace(), d.To, since)
 		} else {
 			still, err = status.Sends(ctx, conn, g.IstioNamespace(), []string{d.Name})
 		}

@@ -13,18 +13,42 @@ func TestWhetherCallersPreferAnother(t *testing.T) {
 	const to = `{"localityLbSetting": {"enabled": true, "failoverPriority": ["topology.istio.io/cluster=east"]}}`
 	const other = `{"localityLbSetting": {"failoverPriority": ["topology.istio.io/cluster=northeast"]}}`
 	const behind = `[{"proxy": "client.demo", "resources": {"EDS": {"sent": "2", "acked": "1"}}}]`
-	for _, c := range []struct{ reason, config, proxies, want string }{
-		{"no preference", `{}`, `[]`, "istiod-1 does not prefer east yet"},
-		{"for a cluster whose name ends alike", other, `[]`, "istiod-1 does not prefer east yet"},
-		{"a proxy has not heard of it", to, behind, "1 proxies of istiod-1 have not taken the last change: client.demo"},
-		{"all have", to, `[]`, ""},
+	// Proxies of which one was sent nothing since push 35, one nothing of endpoints ever.
+	const uuid = "a7e1dce1-4fee-4491-85e7-73adaf2aa84b"
+	const at35 = `[{"proxy": "client.demo", "resources": {
+		"` + endpointType + `": {"sent": "2026-11-29T05:20:19Z/35` + uuid + `", "acked": "2026-11-29T05:20:19Z/35` + uuid + `"}}},
+		{"proxy": "gateway.demo", "resources": {}}]`
+	for _, c := range []struct {
+		reason, config, proxies, want string
+		before                        uint64
+		asked                         bool
+	}{
+		{reason: "no preference", config: `{}`, proxies: `[]`, want: "istiod-1 does not prefer east yet"},
+		{reason: "for a cluster whose name ends alike", config: other, proxies: `[]`, want: "istiod-1 does not prefer east yet"},
+		{reason: "a proxy has not heard of it", config: to, proxies: behind, want: "1 proxies of istiod-1 have not taken the last change: client.demo"},
+		{reason: "all have", config: to, proxies: `[]`},
+		{reason: "none was told since", config: to, proxies: at35, before: 35, asked: true, want: "1 proxies of istiod-1 have not taken the last change: client.demo"},
+		{reason: "all were told since", config: to, proxies: at35, before: 34, asked: true},
+		{reason: "of an istiod that started since nothing is known", config: to, proxies: at35},
 	} {
 		var config meshConfig
 		var proxies []ProxyStatus
 		parse(t, c.config, &config)
 		parse(t, c.proxies, &proxies)
-		if got := judgePrefers("istiod-1", config, proxies, "east"); got != c.want {
+		if got := judgePrefers("istiod-1", config, proxies, "east", c.before, c.asked); got != c.want {
 			t.Errorf("%s: %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
+func TestNumberOfAPush(t *testing.T) {
+	const uuid = "a7e1dce1-4fee-4491-85e7-73adaf2aa84b"
+	for nonce, want := range map[string]uint64{
+		"2026-11-29T05:20:19Z/36" + uuid: 36, "2026-11-29T05:20:19Z/1" + uuid: 1, "2026-11-29T05:20:19Z/18446744073709551615" + uuid: 18446744073709551615,
+		"": 0, "2": 0, "/": 0, "2026-11-29T05:20:19Z/" + uuid: 0, "2026-11-29T05:20:19Z/x" + uuid: 0,
+	} {
+		if got := push(nonce); got != want {
+			t.Errorf("%q: %d, want %d", nonce, got, want)
 		}
 	}
 }
