@@ -65,11 +65,17 @@ func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags
 	}
 	eng.Options = flags.Options
 	decide, again := eng.Plan, "isthmus apply"+flagsOf(flags.Options)
+	next := "isthmus verify"
 	if len(args) == 1 {
 		again = "isthmus apply " + args[0]
-		if decide, err = fromFile(eng, args[0]); err != nil {
+		saved, err := savedPlan(eng, args[0])
+		if err != nil {
 			return err
 		}
+		if len(saved.Leaves) > 0 || saved.Uninstall {
+			return e.applyRemoval(ctx, eng, saved, args[0], flags.lockFlags)
+		}
+		decide = resume(eng, args[0], saved)
 	}
 	eng.Lock = flags.lock(eng, again)
 	prospect, err := e.prospect(ctx, decide)
@@ -83,7 +89,6 @@ func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags
 	if err := may(prospect); err != nil {
 		return err
 	}
-	next := "isthmus verify"
 	if len(args) == 1 { // that plan, and none that nobody has seen
 		if may = nil; prospect.Plan.Again() {
 			next = "isthmus apply, for the clusters that waited for what this plan brought"
@@ -92,16 +97,12 @@ func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags
 	return e.apply(ctx, eng, prospect, may, next, again)
 }
 
-// fromFile reads a saved plan, which says itself what it may take from others.
-func fromFile(eng engine.Engine, path string) (func(context.Context) (engine.Prospect, error), error) {
+// savedPlan reads a saved plan, which says itself what it may take from others.
+func savedPlan(eng engine.Engine, path string) (plan.Saved, error) {
 	if flags := flagsOf(eng.Options); flags != "" {
-		return nil, usagef("%s was decided when the plan was made; give%s to isthmus plan", path, flags)
+		return plan.Saved{}, usagef("%s was decided when the plan was made; give%s to isthmus plan", path, flags)
 	}
-	saved, err := readPlan(path)
-	if err != nil {
-		return nil, err
-	}
-	return resume(eng, path, saved), nil
+	return readPlan(path)
 }
 
 // prospect makes a plan while saying that clusters are being read.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -140,6 +142,15 @@ func TestPlansInFiles(t *testing.T) {
 	d.write("changed.yaml", strings.Replace(d.read("mesh.yaml"), "spec:", "spec:\n  istio: {profile: default}", 1))
 	d.refused("plan --from FILE:facts.json -f FILE:changed.yaml", "these facts say nothing of", "istio-ingressgateway")
 
+	d.write("with.yaml", d.read("mesh.yaml")+"  resources: [{path: files.yaml}]\n")
+	const rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web, namespace: default}\nspec: {host: web.default.svc.cluster.local, trafficPolicy: {tls: {mode: %s}}}\n"
+	d.write("files.yaml", fmt.Sprintf(rule, "ISTIO_MUTUAL"))
+	if code, _, errs := d.run(minutes, "plan -f FILE:with.yaml -o FILE:with.plan"); code != exitDone {
+		t.Fatal(errs)
+	}
+	d.write("files.yaml", fmt.Sprintf(rule, "DISABLE"))
+	d.refused("apply FILE:with.plan -f FILE:with.yaml --skip-checks", "cluster east: DestinationRule default/web is wanted otherwise than when the plan was made")
+
 	config, err := os.ReadFile(d.servers.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +185,56 @@ func TestPlansInFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.refused("apply FILE:mesh.plan --skip-checks", "cluster east: ConfigMap istio-system/istio", "a-colleague")
+	d.uninstallsFromFiles()
+}
+
+// uninstallsFromFiles does the same with plans by which a cluster leaves, and by which everything goes. No controller
+// ends a namespace here, so each waits for that until it is interrupted.
+func (d *desk) uninstallsFromFiles() {
+	d.t.Helper()
+	istiod := func(cluster string) error {
+		_, err := d.kube(cluster).AppsV1().Deployments("istio-system").Get(d.t.Context(), "istiod", metav1.GetOptions{})
+		return err
+	}
+	for _, c := range []struct{ file, flags, gone string }{{"west.plan", " --cluster west", "west"}, {"gone.plan", "", "east"}} {
+		code, out, errs := d.run(minutes, "uninstall --out FILE:"+c.file+c.flags)
+		if code != exitDone || !strings.Contains(out, "Nothing was deleted. Do it: isthmus apply") || istiod(c.gone) != nil {
+			d.t.Fatalf("exit %d: %s%s", code, out, errs)
+		}
+		whole := d.read(c.file)
+		d.write("edited.plan", strings.Replace(whole, `"istiod"`, `"coredns"`, 1))
+		d.refused("apply FILE:edited.plan", "edited.plan was changed after it was written")
+		d.refused("apply FILE:"+c.file+" --set spec.security.mtls=PERMISSIVE", "it was made from another document")
+		if code, _, errs := d.run(minutes, "uninstall --yes --out FILE:"+c.file); code != exitUsage {
+			d.t.Errorf("both done and kept: exit %d %s", code, errs)
+		}
+		account := d.kube(c.gone).CoreV1().ServiceAccounts("istio-system")
+		mine, err := account.Get(d.t.Context(), "istiod", metav1.GetOptions{})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if err := account.Delete(d.t.Context(), "istiod", metav1.DeleteOptions{}); err != nil {
+			d.t.Fatal(err)
+		}
+		again := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "istiod", Labels: mine.Labels, Annotations: mine.Annotations}}
+		if _, err := account.Create(d.t.Context(), again, metav1.CreateOptions{FieldManager: "somebody"}); err != nil {
+			d.t.Fatal(err)
+		}
+		d.refused("apply FILE:"+c.file, "ServiceAccount istio-system/istiod is another object of that name than when the plan was made")
+		if err := istiod(c.gone); err != nil {
+			d.t.Errorf("a plan that was refused was done: %v", err)
+		}
+		if code, _, errs := d.run(minutes, "uninstall --out FILE:"+c.file+c.flags); code != exitDone {
+			d.t.Fatal(errs)
+		}
+		if code, out, errs := d.run(interrupted, "apply FILE:"+c.file); code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") {
+			d.t.Errorf("exit %d: %s%s", code, out, errs)
+		}
+		// A cluster that leaves goes when the others are ready without it, and nobody is ready here.
+		if err := istiod(c.gone); c.flags == "" && !apierrors.IsNotFound(err) {
+			d.t.Errorf("%s is still there: %v", c.gone, err)
+		}
+	}
 }
 
 // TestNothingPrintsASecret plants canaries in every Secret that Isthmus or Istio reads, and looks for them, and for

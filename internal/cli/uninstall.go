@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/engine"
+	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
 	"isthmus.dev/isthmus/internal/view"
 )
@@ -16,13 +18,15 @@ import (
 func newUninstall(e *env) *cobra.Command {
 	var yes bool
 	var clusters, forget []string
+	var out string
 	var lock lockFlags
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take away what Isthmus made, and nothing else",
 		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
 with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
-istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing.
+istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing; with --out FILE it
+keeps that plan, and isthmus apply FILE does it, or refuses and says what has moved since.
 
 With --cluster only the clusters that it names leave, and the rest goes on working: first the others forget them, and
 when none of their proxies sends there any more, gateway, control plane and trust go. If the first cluster of the
@@ -31,8 +35,14 @@ document afterwards: the next apply would bring them back.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			load := func(context.Context) (engine.Engine, error) { return e.engine() }
-			if len(clusters) > 0 {
-				load = e.charted // what the others want is computed
+			if err := e.outFile(&out); err != nil {
+				return err
+			}
+			if out != "" && yes {
+				return usagef("--yes does it, and --out keeps the plan for later: give one of them")
+			}
+			if len(clusters) > 0 || out != "" {
+				load = e.charted // what the others want is computed; charts fill in what the document leaves to them
 			}
 			whole, err := load(c.Context())
 			if err != nil {
@@ -40,36 +50,24 @@ document afterwards: the next apply would bring them back.`,
 			}
 			r := removal{eng: whole, again: "isthmus uninstall --yes"}
 			if len(clusters) > 0 {
-				if whole, err = whole.LoadCharts(c.Context()); err != nil {
-					return err
-				}
 				if r.eng, err = whole.Without(clusters...); err != nil {
 					return usagef("%w\n  To take the whole mesh away: isthmus uninstall", err)
 				}
 				r.again = "isthmus uninstall --cluster " + strings.Join(clusters, " --cluster ") + " --yes"
 			}
 			r.eng.Options.Forget, r.eng.Lock = forget, lock.lock(r.eng, strings.TrimSuffix(r.again, " --yes"))
-			plan := r.eng.PlanRemoval
+			r.decide = r.eng.PlanRemoval
 			if len(clusters) > 0 {
-				plan = r.eng.Plan
+				r.decide = r.eng.Plan
 			}
-			prospect, err := e.prospect(c.Context(), plan)
-			if err != nil {
-				return err
+			if out != "" || !yes {
+				return e.showRemoval(c.Context(), r, out)
 			}
-			if err := r.may(prospect, forget); err != nil {
-				return err
-			}
-			if !yes {
-				return e.show(prospect.Plan, func(p *screen.Page) {
-					view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
-					fmt.Fprintf(p, "Nothing was deleted. Do it: %s\n", r.again)
-				})
-			}
-			return e.apply(c.Context(), r.eng, prospect, nil, r.next(whole, clusters), r.again)
+			return e.remove(c.Context(), r)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do it")
+	c.Flags().StringVar(&out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringSliceVar(&clusters, "cluster", nil, "only this cluster leaves the mesh; may be repeated")
 	addForget(c, &forget)
 	lock.add(c)
@@ -78,8 +76,59 @@ document afterwards: the next apply would bring them back.`,
 
 // A removal is what uninstall does: of the whole mesh, or of some clusters.
 type removal struct {
-	eng   engine.Engine
-	again string // the command that does it, or goes on
+	eng    engine.Engine
+	decide func(context.Context) (engine.Prospect, error)
+	again  string // the command that does it, or goes on
+}
+
+// planRemoval decides what goes, and refuses what must not.
+func (e *env) planRemoval(ctx context.Context, r removal) (engine.Prospect, error) {
+	prospect, err := e.prospect(ctx, r.decide)
+	if err != nil {
+		return prospect, err
+	}
+	return prospect, r.may(prospect, r.eng.Options.Forget)
+}
+
+// showRemoval shows what would go, and keeps the plan in a file where it is given one.
+func (e *env) showRemoval(ctx context.Context, r removal, out string) error {
+	prospect, err := e.planRemoval(ctx, r)
+	if err != nil {
+		return err
+	}
+	if out != "" {
+		r.again = "isthmus apply " + out
+		if err := toFile(out, func(w io.Writer) error { return r.eng.Save(w, prospect, program()) }); err != nil {
+			return fmt.Errorf("save the plan: %w", err)
+		}
+	}
+	return e.show(prospect.Plan, func(p *screen.Page) {
+		view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
+		fmt.Fprintf(p, "Nothing was deleted. Do it: %s\n", r.again)
+	})
+}
+
+// remove does it.
+func (e *env) remove(ctx context.Context, r removal) error {
+	prospect, err := e.planRemoval(ctx, r)
+	if err != nil {
+		return err
+	}
+	return e.apply(ctx, r.eng, prospect, nil, r.next(), r.again)
+}
+
+// applyRemoval does a saved plan by which clusters leave, or everything goes.
+func (e *env) applyRemoval(ctx context.Context, eng engine.Engine, saved plan.Saved, path string, lock lockFlags) error {
+	r := removal{eng: eng, again: "isthmus apply " + path}
+	if len(saved.Leaves) > 0 {
+		var err error
+		if r.eng, err = eng.Without(saved.Leaves...); err != nil {
+			return fmt.Errorf("%s: it was made from another document: %w%s", path, err, planAnew)
+		}
+	}
+	r.eng.Options, r.eng.Lock = saved.Plan.Options, lock.lock(r.eng, r.again)
+	r.decide = resume(r.eng, path, saved)
+	return e.remove(ctx, r)
 }
 
 // may refuses what would leave something behind unseen: with the last inventory goes the memory of who was a member.
@@ -98,13 +147,17 @@ func (r removal) may(p engine.Prospect, forget []string) error {
 }
 
 // next is what there is to do afterwards.
-func (r removal) next(whole engine.Engine, clusters []string) string {
-	if len(clusters) == 0 {
+func (r removal) next() string {
+	if len(r.eng.Leaving) == 0 {
 		return ""
 	}
-	document := whole.Mesh.Source
+	document := r.eng.Mesh.Source
 	if document == "-" {
 		document = "the document"
 	}
-	return fmt.Sprintf("take %s out of spec.clusters of %s, then isthmus verify", strings.Join(clusters, ", "), document)
+	names := make([]string, 0, len(r.eng.Leaving))
+	for _, c := range r.eng.Leaving {
+		names = append(names, c.Name)
+	}
+	return fmt.Sprintf("take %s out of spec.clusters of %s, then isthmus verify", strings.Join(names, ", "), document)
 }

@@ -69,6 +69,8 @@ type Prospect struct {
 	Facts facts.Snapshot
 	// Findings are what is worth knowing of the files that the document names, and stops nothing.
 	Findings []analyze.Finding
+	// Uninstall tells that everything is to go.
+	Uninstall bool
 }
 
 // Want computes what should exist in every cluster.
@@ -173,7 +175,9 @@ func (e Engine) PlanRemoval(ctx context.Context) (Prospect, error) {
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
-	return e.decide(object.Objects{}, now)
+	p, err := e.decide(object.Objects{}, now)
+	p.Uninstall = true
+	return p, err
 }
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {

@@ -57,7 +57,10 @@ func few(refs []object.Ref) string {
 
 // Save puts a plan into a form that Resume does later. program is this program's version.
 func (e Engine) Save(w io.Writer, p Prospect, program string) error {
-	s := plan.Saved{Plan: p.Plan, UIDs: uids(p.Facts)}
+	s := plan.Saved{Plan: p.Plan, UIDs: uids(p.Facts), Uninstall: p.Uninstall}
+	for _, c := range e.Leaving {
+		s.Leaves = append(s.Leaves, c.Name)
+	}
 	var err error
 	if s.Document, err = e.Mesh.Digest(); err != nil {
 		return err
@@ -97,8 +100,9 @@ func (e *MovedError) Error() string {
 }
 
 // Resume decides what is left to do of a saved plan: all of it, or after an apply of it that was interrupted the
-// rest. It reads the clusters and makes the plan again; it writes nothing. Errors: the plan is of another mesh or
-// document; *MovedError where doing it now would do something else than what was saved.
+// rest. It reads the clusters and makes the plan again; it writes nothing. The engine is that of the mesh without the
+// clusters that leave by the plan. Errors: the plan is of another mesh or document; *MovedError where doing it now would
+// do something else than what was saved.
 func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 	if s.Plan.Mesh != e.Mesh.Name {
 		return Prospect{}, fmt.Errorf("it is a plan for mesh %s, and the document is mesh %s", s.Plan.Mesh, e.Mesh.Name)
@@ -110,23 +114,24 @@ func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 	if document != s.Document {
 		return Prospect{}, fmt.Errorf("it was made from another document, or with other --set, than is given now")
 	}
-	look, err := e.Look(ctx)
-	if err != nil {
-		return Prospect{}, err
-	}
-	if moved := others(s, look.Now); len(moved) > 0 {
-		return Prospect{}, &MovedError{moved}
-	}
 	e.Options = s.Plan.Options
-	fresh, err := e.decide(look.Want, look.Now)
+	anew := e.Plan
+	if s.Uninstall {
+		anew = e.PlanRemoval
+	}
+	fresh, err := anew(ctx)
 	if err != nil {
 		return Prospect{}, err
+	}
+	if moved := others(s, fresh.Facts); len(moved) > 0 {
+		return Prospect{}, &MovedError{moved}
 	}
 	left, moved := plan.Left(s.Plan, fresh.Plan)
 	if len(moved) > 0 {
 		return Prospect{}, &MovedError{moved}
 	}
-	return Prospect{Plan: left, Facts: fresh.Facts}, nil
+	fresh.Plan = left
+	return fresh, nil
 }
 
 // others are clusters that are not the ones that a plan was made for.

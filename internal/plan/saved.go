@@ -29,6 +29,9 @@ type Saved struct {
 	Facts, Document string
 	// UIDs are kube-system's by cluster, as far as they were known: a context may lead elsewhere one day.
 	UIDs map[string]string
+	// Leaves are clusters of the document that leave the mesh by this plan; Uninstall tells that all of it goes.
+	Leaves    []string
+	Uninstall bool
 }
 
 // A savedItem is one line of the file: the head, a body that changes name by its number, or a change.
@@ -42,6 +45,9 @@ type savedHead struct {
 	Facts    string            `json:"facts"`
 	Document string            `json:"document"`
 	UIDs     map[string]string `json:"uids"`
+	Leaves   []string          `json:"leaves,omitempty"`
+	// Uninstall tells that everything goes.
+	Uninstall bool `json:"uninstall,omitempty"`
 	// Plan is all of the plan but the changes of its waves, which are lines of their own.
 	Plan Plan `json:"plan"`
 }
@@ -68,7 +74,7 @@ func (s Saved) Write(w io.Writer, h record.Header) error {
 	var wrong error
 	items := func(yield func(any) bool) {
 		b := &bodies{number: map[[sha256.Size]byte]int{}, yield: yield}
-		head := savedHead{Facts: s.Facts, Document: s.Document, UIDs: s.UIDs, Plan: s.Plan}
+		head := savedHead{Facts: s.Facts, Document: s.Document, UIDs: s.UIDs, Leaves: s.Leaves, Uninstall: s.Uninstall, Plan: s.Plan}
 		head.Plan.Waves = slices.Clone(s.Plan.Waves)
 		for i := range head.Plan.Waves {
 			head.Plan.Waves[i].Changes = []Change{}
@@ -154,7 +160,10 @@ func Read(r io.Reader) (Saved, record.Header, error) {
 	if reader.head == nil {
 		return Saved{}, h, &record.Error{Why: "says not what it was made from"}
 	}
-	s := Saved{Plan: reader.plan, Facts: reader.head.Facts, Document: reader.head.Document, UIDs: reader.head.UIDs}
+	s := Saved{
+		Plan: reader.plan, Facts: reader.head.Facts, Document: reader.head.Document, UIDs: reader.head.UIDs,
+		Leaves: reader.head.Leaves, Uninstall: reader.head.Uninstall,
+	}
 	s.Plan.Mesh = h.Mesh
 	return s, h, nil
 }

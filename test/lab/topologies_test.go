@@ -172,7 +172,7 @@ func (top topology) drains(t *testing.T, doc string) {
 	t.Helper()
 	defer displace(t, top.clusters...)
 	place(t, top.clusters...)
-	for _, together := range top.drained {
+	for n, together := range top.drained {
 		must(t, doc, slices.Concat([]string{"drain"}, together, []string{"-f", "-"})...)
 		for _, from := range top.clusters {
 			r := load(t, from, "http://echo.traffic:80/", 40, 2*time.Second)()
@@ -182,20 +182,28 @@ func (top topology) drains(t *testing.T, doc string) {
 				}
 			}
 		}
-		proof := prove(t, doc)
-		for _, c := range proof.Cells {
-			if into := slices.Contains(together, c.To) && c.From != c.To; c.Drained && !into {
-				t.Errorf("%v drained: verify takes %s → %s for drained", together, c.From, c.To)
-			}
+		if n == len(top.drained)-1 {
+			top.provedDrained(t, doc, together)
 		}
-		if !slices.ContainsFunc(proof.Cells, func(c verify.Cell) bool { return c.Drained }) {
-			t.Errorf("%v drained: verify says nothing of it", together)
-		}
-		writesNothing(t, doc, top.clusters...)
 		must(t, doc, slices.Concat([]string{"undrain"}, together, []string{"-f", "-"})...)
 	}
-	reaches(t, top.clusters[0], top.clusters[0])
-	prove(t, doc)
+}
+
+// provedDrained runs verify, which knows whom nobody is to call, and applies the document, which changes nothing.
+func (top topology) provedDrained(t *testing.T, doc string, drained []string) {
+	t.Helper()
+	proof := prove(t, doc)
+	some := false
+	for _, c := range proof.Cells {
+		some = some || c.Drained
+		if into := slices.Contains(drained, c.To) && c.From != c.To; c.Drained && !into {
+			t.Errorf("%v drained: verify takes %s → %s for drained", drained, c.From, c.To)
+		}
+	}
+	if !some {
+		t.Errorf("%v drained: verify says nothing of it", drained)
+	}
+	writesNothing(t, doc, top.clusters...)
 }
 
 // movesNetworks takes a running mesh from one network to two and back: each is a plan like any other, and the mesh is
