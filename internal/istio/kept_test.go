@@ -26,7 +26,10 @@ func TestKeptRenderingsAreWhatWouldBeRendered(t *testing.T) {
 		t.Skip("this test's program does not know the digests of its modules")
 	}
 	for _, i := range []mesh.Istio{
-		{Profile: "default"}, {Profile: "demo"}, {Profile: "minimal", Revision: "canary"}, {Profile: "empty"},
+		{Profile: "default"},
+		{Profile: "demo"},
+		{Profile: "minimal", Revision: "canary"},
+		{Profile: "empty"},
 		{Profile: "preview", Set: []string{"values.pilot.resources.requests.memory=1Gi", "meshConfig.accessLogFile=/dev/stdout"}},
 	} {
 		m := meshOf(i)
