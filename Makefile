@@ -29,7 +29,9 @@ unit: ## only the tests that need no real program: seconds
 
 .PHONY: bench
 bench: programs packages ## the numbers of docs/numbers.md, measured here
+	@$(LAB) build >$(BIN)/programs
 	go test -count 1 -timeout 60m -run '^$$' -bench Plan -benchtime 1x ./internal/engine
+	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -count 1 -timeout 30m -run '^$$' -bench Wave -benchtime 1x ./internal/apply
 	go test -tags lab -count 1 -timeout 90m -run '^$$' -bench . -benchtime 1x -v ./test/lab
 
 .PHONY: programs
