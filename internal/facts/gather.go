@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -95,6 +96,7 @@ func (r *Reading) End(ctx context.Context, want object.Objects) Snapshot {
 // of that owner. Errors: the cluster does not answer.
 func GatherSet(ctx context.Context, conn *cluster.Conn, owner string, want []object.Object, now func() time.Time) (Snapshot, error) {
 	g := gatherer{owner: owner, now: now, want: want, conn: conn, out: newCluster(conn.Name)}
+	g.definitions = g.defined(ctx)
 	if err := errors.Join(g.recorded(ctx), g.live(ctx)); err != nil {
 		return Snapshot{}, fmt.Errorf("cluster %s: %w", conn.Name, err)
 	}
@@ -110,8 +112,10 @@ type gatherer struct {
 	rights []Right
 	pull   []string // names of image pull secrets in Istio's namespace
 	conn   *cluster.Conn
-	out    *Cluster
-	mu     sync.Mutex
+	// definitions are those of kinds, read once.
+	definitions func() (*metav1.PartialObjectMetadataList, error)
+	out         *Cluster
+	mu          sync.Mutex
 }
 
 func newCluster(name string) *Cluster {
@@ -127,7 +131,7 @@ func (g *gatherer) first(ctx context.Context, dial func() (*cluster.Conn, error)
 	if err != nil {
 		return err
 	}
-	g.conn = conn
+	g.conn, g.definitions = conn, g.defined(ctx)
 	if err := g.reach(ctx); err != nil {
 		return err
 	}

@@ -152,14 +152,11 @@ func (g *gatherer) get(ctx context.Context, ref object.Ref, version string) (*un
 	return r.Get(ctx, ref.Name, metav1.GetOptions{})
 }
 
-// getCRD reads a kind without its schema, which is large: managedFields tell all that a plan asks of one of ours. Of
-// somebody else's it asks whether it serves what is wanted.
+// getCRD is a kind without its schema, which is large, out of the list of all: managedFields tell all that a plan asks of
+// one of ours. Of somebody else's it asks whether it serves what is wanted. To ask for each by itself would cost an API
+// server more than everything else that is read.
 func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstructured, error) {
-	client, err := metadata.NewForConfig(g.conn.Config)
-	if err != nil {
-		return nil, err
-	}
-	m, err := client.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
+	m, err := g.definition(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +173,23 @@ func (g *gatherer) getCRD(ctx context.Context, name string) (*unstructured.Unstr
 		return nil, err
 	}
 	return &unstructured.Unstructured{Object: content}, nil
+}
+
+// definition is one of the list; asked for by itself where the caller may not list them.
+func (g *gatherer) definition(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+	all, err := g.definitions()
+	if err != nil {
+		client, err := metadata.NewForConfig(g.conn.Config)
+		if err != nil {
+			return nil, err
+		}
+		return client.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
+	}
+	i := slices.IndexFunc(all.Items, func(m metav1.PartialObjectMetadata) bool { return m.Name == name })
+	if i < 0 {
+		return nil, apierrors.NewNotFound(crdResource.GroupResource(), name)
+	}
+	return all.Items[i].DeepCopy(), nil
 }
 
 // hide replaces every value of a Secret by its digest, and takes away the annotations that hold copies of it.

@@ -3,8 +3,10 @@ package facts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,13 +146,23 @@ func (g *gatherer) inventories(ctx context.Context) error {
 
 var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
-// crds reads the kinds that a mesh uses, without their schemas, which are megabytes.
-func (g *gatherer) crds(ctx context.Context) error {
-	client, err := metadata.NewForConfig(g.conn.Config)
-	if err != nil {
-		return &reachError{cause: CauseContext, why: err.Error()}
+// defined lists the definitions of kinds, without their schemas, which are megabytes. It is asked once.
+func (g *gatherer) defined(ctx context.Context) func() (*metav1.PartialObjectMetadataList, error) {
+	return sync.OnceValues(func() (*metav1.PartialObjectMetadataList, error) {
+		client, err := metadata.NewForConfig(g.conn.Config)
+		if err != nil {
+			return nil, &reachError{cause: CauseContext, why: err.Error()}
+		}
+		return client.Resource(crdResource).List(ctx, metav1.ListOptions{})
+	})
+}
+
+// crds reads the kinds that a mesh uses.
+func (g *gatherer) crds(context.Context) error {
+	got, err := g.definitions()
+	if _, ok := errors.AsType[*reachError](err); ok {
+		return err
 	}
-	got, err := client.Resource(crdResource).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return g.tolerate(err, list(crdResource.Resource, crdResource.Group))
 	}
