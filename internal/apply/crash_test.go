@@ -159,6 +159,8 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	again := b.converge()
 	if left := b.mustPlan(); left.Writes() != 0 || len(left.Pending) != 0 {
 		b.t.Errorf("%s: after the second run there is still %v, %v", at, changes(left), left.Pending)
+	} else if asked := b.asksFor(left); len(asked) > 0 {
+		b.t.Errorf("%s: apply with nothing to do asked %d times, for %s first", at, len(asked), asked[0])
 	}
 	b.listed(all)
 	b.is(at, all, l.refs(c))
@@ -168,6 +170,29 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	}
 	return crashed
 }
+
+// asksFor is what apply asks API servers for to do a plan.
+func (b *bench) asksFor(p plan.Plan) (asked []string) {
+	b.t.Helper()
+	var mu sync.Mutex
+	b.wrap = func(cluster string, rt http.RoundTripper) http.RoundTripper {
+		return through(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			asked = append(asked, cluster+": "+r.Method+" "+r.URL.Path)
+			mu.Unlock()
+			return rt.RoundTrip(r)
+		})
+	}
+	defer func() { b.wrap = nil }()
+	if _, err := b.apply(b.t.Context(), p); err != nil {
+		b.t.Errorf("apply with nothing to do: %v", err)
+	}
+	return asked
+}
+
+type through func(*http.Request) (*http.Response, error)
+
+func (f through) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // refs are what a chapter wants, by cluster.
 func (l life) refs(c chapter) map[string][]object.Ref {

@@ -129,6 +129,14 @@ func (c *Conn) Resource(gvk schema.GroupVersionKind, namespace string) (dynamic.
 	return r, nil
 }
 
+// Serves tells whether the API server serves a resource, in some version.
+func (c *Conn) Serves(r schema.GroupResource) bool {
+	c.mapMu.Lock()
+	defer c.mapMu.Unlock()
+	found, err := c.mapper.ResourcesFor(r.WithVersion(""))
+	return err == nil && len(found) > 0
+}
+
 // Exec runs a program in a container and returns what it printed. Errors carry the end of its stderr.
 func (c *Conn) Exec(ctx context.Context, namespace, pod, container string, argv ...string) ([]byte, error) {
 	return c.ExecInput(ctx, namespace, pod, container, nil, argv...)
