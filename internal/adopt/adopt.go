@@ -133,7 +133,7 @@ func (d *Document) about(name string, at *facts.Cluster, c map[string]any) {
 // settings are spec.istio of a cluster: what differs from an installation of the same names rendered anew.
 func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod) (map[string]any, error) {
 	out := map[string]any{}
-	deployment := at.Live[object.Ref{Group: "apps", Kind: "Deployment", Namespace: istio.Namespace, Name: i.Name}]
+	deployment := at.Object(object.Ref{Group: "apps", Kind: "Deployment", Namespace: istio.Namespace, Name: i.Name})
 	hub, tag := image(deployment)
 	base := mesh.Mesh{Name: d.Name, Trust: mesh.Trust{Domain: i.TrustDomain}, Clusters: []mesh.Cluster{{
 		Name: c["name"].(string), Network: fmt.Sprint(cmp.Or(c["network"], c["name"])),
@@ -150,9 +150,9 @@ func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod)
 	live := func(kind, name string) object.Ref {
 		return object.Ref{Kind: kind, Namespace: istio.Namespace, Name: name}
 	}
-	values := differing(parsed(at.Live[live("ConfigMap", "values"+suffix(i))], "original-values"), parsed(fresh[live("ConfigMap", "values")], "original-values"))
-	meshConfig := differing(parsed(at.Live[live("ConfigMap", "istio"+suffix(i))], "mesh"), parsed(fresh[live("ConfigMap", "istio")], "mesh"))
-	if at.Live[live("ConfigMap", "values"+suffix(i))] == nil {
+	values := differing(parsed(at.Object(live("ConfigMap", "values"+suffix(i))), "original-values"), parsed(fresh[live("ConfigMap", "values")], "original-values"))
+	meshConfig := differing(parsed(at.Object(live("ConfigMap", "istio"+suffix(i))), "mesh"), parsed(fresh[live("ConfigMap", "istio")], "mesh"))
+	if at.Object(live("ConfigMap", "values"+suffix(i))) == nil {
 		d.tellf("%s: there is no ConfigMap values%s, so the values that Istio was installed with are not known; compare: isthmus plan --adopt", c["name"], suffix(i))
 	}
 	delete(values, "meshConfig") // told by the mesh configuration itself
@@ -174,7 +174,7 @@ func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod)
 
 // gateway reads how the east-west gateway's Deployment was rendered: by injection, as Istio's own script does, or whole.
 func (d *Document) gateway(values map[string]any, at *facts.Cluster, name any) {
-	live := at.Live[object.Ref{Group: "apps", Kind: "Deployment", Namespace: istio.Namespace, Name: istio.EastWestGateway}]
+	live := at.Object(object.Ref{Group: "apps", Kind: "Deployment", Namespace: istio.Namespace, Name: istio.EastWestGateway})
 	if live == nil {
 		return
 	}
@@ -248,7 +248,7 @@ func (d *Document) text(members []Member, clusters, settings []map[string]any, d
 // mode is STRICT only where every cluster demands mutual TLS of the whole mesh already.
 func mode(members []Member) string {
 	for _, m := range members {
-		live := m.Facts.Live[object.Ref{Group: "security.istio.io", Kind: "PeerAuthentication", Namespace: istio.Namespace, Name: "default"}]
+		live := m.Facts.Object(object.Ref{Group: "security.istio.io", Kind: "PeerAuthentication", Namespace: istio.Namespace, Name: "default"})
 		if live == nil {
 			return "PERMISSIVE"
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -74,16 +73,35 @@ func wholeLife(t *testing.T) life {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, on: on, lock: true, judge: engine.Judges()}
-	l := life{bench: b, chapters: []chapter{
-		{"install", installed, wanted(installed)},
-		{"upgrade", upgraded, wanted(upgraded)},
-		{"removal of a cluster", one, wanted(one)},
-		{"uninstall", one, object.Objects{}},
-	}}
 	b.seals = func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer {
 		return seal.Sealers(b.mesh, conns, time.Now, rand.Reader)
 	}
-	l.again = func() { b.withoutKinds(l.chapters[0].want) }
+	return life{bench: b, chapters: []chapter{
+		{name: "install", mesh: installed, want: wanted(installed)},
+		{name: "upgrade", mesh: upgraded, want: wanted(upgraded)},
+		{name: "removal of a cluster", mesh: one, want: wanted(one)},
+		{name: "uninstall", mesh: one, want: object.Objects{}},
+	}}
+}
+
+// kindsLife is the part of a whole mesh's life in which kinds come: uninstall keeps them, and they are deleted after it.
+// It ends at the first write after which all kinds are there.
+func kindsLife(t *testing.T) life {
+	l := wholeLife(t)
+	install := l.chapters[0]
+	install.name = "install of kinds"
+	l.chapters = []chapter{install, {name: "uninstall of kinds", mesh: install.mesh, want: object.Objects{}, calm: true}}
+	l.crashed = func() (over bool) {
+		for name := range l.bench.on.Configs {
+			for _, r := range install.want.Refs(name) {
+				if r.Kind == "CustomResourceDefinition" && l.bench.get(name, r) == nil {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	l.again = func() { l.bench.withoutKinds(install.want) }
 	return l
 }
 
@@ -112,36 +130,45 @@ func (b *bench) withoutKinds(want object.Objects) {
 	}
 }
 
+// A point is where a process ends: at its n-th write, before it is sent or after it was done.
+type point struct {
+	n     int
+	after bool
+}
+
 // TestACrashOfAWholeMeshConverges ends the process at writes of the life of a whole mesh: at some of them, spread over
-// all, or with ISTHMUS_CRASH=all before and after each (see docs/numbers.md for how long that takes).
+// all, or with ISTHMUS_CRASH=all before and after each (see docs/numbers.md for how long that takes). Kinds take API
+// servers longest; they come and go in a life of their own, and stay in the other.
 func TestACrashOfAWholeMeshConverges(t *testing.T) {
 	needClusters(t)
-	lives, at := 1, func(i int) (n int, after bool) {
-		sample := []int{3, 12, 25, 60}
-		return sample[min(i, len(sample)-1)], i%2 == 1
-	}
-	last := 3
-	if os.Getenv("ISTHMUS_CRASH") == "all" {
-		lives, last, at = 2, math.MaxInt, func(i int) (int, bool) { return i/2 + 1, i%2 == 1 }
-	}
 	count := &points{n: map[string]int{}}
-	var next atomic.Int64
 	began := time.Now()
-	t.Run("lives", func(t *testing.T) {
-		for i := range lives {
-			t.Run(strconv.Itoa(i), func(t *testing.T) {
-				t.Parallel()
-				l := wholeLife(t)
-				for i := int(next.Add(1)) - 1; i <= last; i = int(next.Add(1)) - 1 {
-					n, after := at(i)
-					if !l.live(n, after, count) {
-						return
+	for _, s := range []struct {
+		name   string
+		life   func(*testing.T) life
+		sample []point
+	}{
+		{"kinds", kindsLife, []point{{12, false}, {40, true}}},
+		{"the rest", wholeLife, []point{{3, false}, {12, true}, {25, false}, {60, true}}},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			lives, next, at := 1, atomic.Int64{}, func(i int) (point, bool) {
+				return s.sample[min(i, len(s.sample)-1)], i < len(s.sample)
+			}
+			if os.Getenv("ISTHMUS_CRASH") == "all" {
+				lives, at = 2, func(i int) (point, bool) { return point{i/2 + 1, i%2 == 1}, true }
+			}
+			for i := range lives {
+				t.Run(strconv.Itoa(i), func(t *testing.T) {
+					t.Parallel()
+					l := s.life(t)
+					for p, more := at(int(next.Add(1)) - 1); more && l.live(p.n, p.after, count); p, more = at(int(next.Add(1)) - 1) {
+						t.Logf("write %d of each chapter, after it %t: %s so far", p.n, p.after, time.Since(began).Round(time.Second))
 					}
-					t.Logf("write %d of each chapter, after it %t: %s so far", n, after, time.Since(began).Round(time.Second))
-				}
-			})
-		}
-	})
+				})
+			}
+		})
+	}
 	total := 0
 	for _, c := range slices.Sorted(maps.Keys(count.n)) {
 		t.Logf("%s: crashed at %d points", c, count.n[c])

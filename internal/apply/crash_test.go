@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -94,6 +95,7 @@ type chapter struct {
 	name string
 	mesh mesh.Mesh
 	want object.Objects
+	calm bool // it is lived without a crash
 }
 
 // A life is chapters that end where the first one began, so that it can be lived again and again: each time one more
@@ -101,7 +103,8 @@ type chapter struct {
 type life struct {
 	bench    *bench
 	chapters []chapter
-	again    func() // makes the world fresh for the next one, beyond what the last chapter does
+	crashed  func() (over bool) // looks at the world right after a crash; over: later points show nothing new
+	again    func()             // makes the world fresh for the next one, beyond what the last chapter does
 }
 
 // points counts the crashes by chapter.
@@ -116,15 +119,19 @@ func (p *points) add(chapter string) {
 	p.n[chapter]++
 }
 
-// live lives once, and crashes every chapter at its n-th write; false when no chapter has so many.
-func (l life) live(n int, after bool, count *points) bool {
-	crashed := false
+// live lives once, and crashes every chapter at its n-th write; false when there is no use in a later one.
+func (l life) live(n int, after bool, count *points) (more bool) {
 	before := l.refs(chapter{mesh: l.chapters[0].mesh})
 	for _, c := range l.chapters {
 		l.bench.mesh, l.bench.want = c.mesh, c.want
-		if l.crash(c, before, n, after) {
-			crashed = true
+		at := n
+		if c.calm {
+			at = math.MaxInt
+		}
+		crashed, over := l.crash(c, before, at, after)
+		if crashed {
 			count.add(c.name)
+			more = !over
 		}
 		before = l.refs(c)
 		if l.bench.t.Failed() {
@@ -134,11 +141,11 @@ func (l life) live(n int, after bool, count *points) bool {
 	if l.again != nil {
 		l.again()
 	}
-	return crashed
+	return more
 }
 
 // crash goes through a chapter, is ended at its n-th write, and goes through it again.
-func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool) (crashed bool) {
+func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool) (crashed, over bool) {
 	b := l.bench
 	b.t.Helper()
 	at := fmt.Sprintf("%s, write %d, after it %t", c.name, n, after)
@@ -154,6 +161,9 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 		b.t.Fatalf("%s: apply says %v after %d writes and %d of %d changes", at, err, ends.writes, len(set.Done), p.Writes())
 	}
 	b.wrap = nil
+	if crashed && l.crashed != nil {
+		over = l.crashed()
+	}
 	all := l.everything(before, l.refs(c))
 	b.listed(all)
 	again := b.converge()
@@ -168,7 +178,7 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	if n == 1 {
 		b.secretless(p)
 	}
-	return crashed
+	return crashed, over
 }
 
 // asksFor is what apply asks API servers for to do a plan.
@@ -278,7 +288,10 @@ func smallLife(t *testing.T, name string) life {
 		return o.Sealed != nil && o.Sealed.About == "west"
 	})}
 	return life{bench: b, chapters: []chapter{
-		{"install", two, installed}, {"upgrade", two, edited}, {"removal of a cluster", one, left}, {"uninstall", one, object.Objects{}},
+		{name: "install", mesh: two, want: installed},
+		{name: "upgrade", mesh: two, want: edited},
+		{name: "removal of a cluster", mesh: one, want: left},
+		{name: "uninstall", mesh: one, want: object.Objects{}},
 	}}
 }
 

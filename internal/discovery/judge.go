@@ -49,9 +49,9 @@ func judgeAccount(secret *facts.Secret, namespace, account string, there *facts.
 	if there.Live == nil || there.Unread[ref] != "" {
 		return ""
 	}
-	reader := there.Object(ref)
+	reader, uid := there.Find(ref)
 	was := secret.Annotations[AnnotationReader]
-	if reader == nil || was != "" && was != string(reader.GetUID()) {
+	if reader == nil || was != "" && was != string(uid) {
 		return fmt.Sprintf("its token died with the ServiceAccount %s/%s of %s that it was for", namespace, account, there.Name)
 	}
 	return ""

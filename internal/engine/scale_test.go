@@ -117,6 +117,8 @@ func (s *settler) do(c plan.Change) {
 	if c.Stage == plan.StageInventory {
 		text, _, _ := unstructured.NestedString(c.Want.Body.Object, "data", facts.InventoryKey)
 		f.Inventory, _ = facts.ParseInventory(text)
+		text, _, _ = unstructured.NestedString(c.Want.Body.Object, "data", facts.MembersKey)
+		f.Members, _ = facts.ParseMembers(text)
 	}
 }
 

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,26 +16,43 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// A mesh of 500 clusters has a quarter of a million remote secrets, and those about one cluster differ in a few texts:
-// what the API server writes into every object anew, when a token was issued, the digest of what is in it. So of such
-// objects in a record the common part is decoded and kept once (a mold), and of each the texts of its own.
+// Clusters of a mesh hold the same objects, which differ in what the API server writes into each of them anew. A mesh of
+// 500 has a quarter of a million remote secrets besides, and those about one cluster differ in little more: when a token
+// was issued, the digest of what is in it. So a record holds what such objects have in common once (a mold), and of each
+// the texts of its own.
 
 // own are the keys of texts that differ between objects that are otherwise the same.
 var own = map[string]bool{
 	"uid": true, "resourceVersion": true, "creationTimestamp": true, "time": true, object.AnnotationIssued: true, "NotAfter": true,
 }
 
+// gap stands in a mold for a text of an object's own, as JSON has it: no object that can be molded says it itself.
+const gap = `\u0000`
+
 // A mold is what objects have in common.
 type mold struct {
-	ref object.Ref
-	// like is the first of them; secret is that for what facts keep of Secrets. One of them is nil.
-	like   *unstructured.Unstructured
-	secret *Secret
-	bones  []string // the JSON text between texts of one's own
-	uid    int      // which of those is the UID
-	trees  []map[string]any
-	last   *Secret // the latest that was made, of parts
-	parts  string
+	bones []string         // the JSON text between texts of one's own
+	uid   int              // which of those is the UID; -1 in a mold of what facts keep of Secrets
+	texts []string         // of the record
+	trees []map[string]any // of the record
+
+	once sync.Once
+	err  error
+	ref  object.Ref
+	like *unstructured.Unstructured // the first that was made
+	// plain: nothing but what API servers set differs (see serverSet).
+	plain bool
+	// secret is that for what facts keep of Secrets; last is the latest, of parts.
+	mu           sync.Mutex
+	secret, last *Secret
+	parts        string
+}
+
+// newMold is a mold as a record has it.
+func newMold(text string, texts []string, trees []map[string]any) *mold {
+	m := &mold{bones: strings.Split(text, gap), uid: -1, texts: texts, trees: trees}
+	m.uid = slices.IndexFunc(m.bones, func(bone string) bool { return strings.HasSuffix(bone, `"uid":"`) })
+	return m
 }
 
 // packed is an object in a mold.
@@ -45,17 +63,22 @@ type packed struct {
 
 func (p packed) own() []string { return strings.Split(strings.TrimSuffix(p.parts, "\x00"), "\x00") }
 
-// object is the whole object.
-func (p packed) object() *unstructured.Unstructured {
-	var raw strings.Builder
+// text is the whole object as JSON.
+func (p packed) text() []byte {
+	var raw []byte
 	parts := p.own()
 	for i, bone := range p.bones {
-		raw.WriteString(bone)
+		raw = append(raw, bone...)
 		if i < len(parts) {
-			raw.WriteString(parts[i])
+			raw = append(raw, parts[i]...)
 		}
 	}
-	u, err := readObject([]byte(raw.String()), p.trees, nil)
+	return raw
+}
+
+// object is the whole object.
+func (p packed) object() *unstructured.Unstructured {
+	u, err := readObject(p.text(), p.trees, nil)
 	if err != nil { // one with other plain texts in the same places was read
 		panic(err)
 	}
@@ -88,92 +111,147 @@ func (c *Cluster) Exists(ref object.Ref) bool {
 }
 
 // Like is a live object but for its own UID, resourceVersion, times and content, and its UID. The same object stands
-// for all that differ in nothing else, so what is decided by it is decided for all of them. It is nil where nothing
-// of the kind is known of the object, which may exist all the same.
-func (c *Cluster) Like(ref object.Ref) (*unstructured.Unstructured, types.UID) {
+// for all that differ in nothing else, so what is decided by it is decided for all of them. Its content is the
+// object's own too where plain is true. It is nil where nothing of the kind is known of the object, which may exist all
+// the same.
+func (c *Cluster) Like(ref object.Ref) (like *unstructured.Unstructured, uid types.UID, plain bool) {
 	p, ok := c.find(ref)
 	if !ok {
+		return nil, "", false
+	}
+	return p.like, p.UID(), p.plain
+}
+
+// Find is a live object, or one with the same content where only what its API server set differs, and its UID; nil
+// where there is none. It costs less than Object. It must not be changed.
+func (c *Cluster) Find(ref object.Ref) (*unstructured.Unstructured, types.UID) {
+	if like, uid, plain := c.Like(ref); plain {
+		return like, uid
+	}
+	u := c.Object(ref)
+	if u == nil {
 		return nil, ""
 	}
-	return p.like, types.UID(p.own()[p.uid])
+	return u, u.GetUID()
 }
 
-// molds are those of a record so far, by the text that is in common.
-type molds struct {
-	mu     sync.Mutex
-	byText map[string]*mold
-}
-
-// of finds the mold of an object, or makes it; nil where there can be none. Whoever makes one says how.
-func (m *molds) of(raw []byte, fill func(*mold, []string) error) (*mold, string, error) {
-	if bytes.IndexByte(raw, 0) >= 0 { // no JSON
-		return nil, "", nil
+// UID is the object's.
+func (p packed) UID() types.UID {
+	rest := p.parts
+	for range p.uid {
+		_, rest, _ = strings.Cut(rest, "\x00")
 	}
-	bones, parts, uid := cut(raw)
+	uid, _, _ := strings.Cut(rest, "\x00")
+	return types.UID(uid)
+}
+
+// of packs an object that a record gave its own texts of.
+func (m *mold) of(parts string) (packed, error) {
+	p := packed{m, parts}
+	m.once.Do(func() {
+		var u *unstructured.Unstructured
+		if u, m.err = readObject(p.text(), m.trees, nil); m.err == nil && (m.uid < 0 || string(u.GetUID()) != p.own()[m.uid]) {
+			m.err = fmt.Errorf("%s has no UID where its mold says", object.RefOf(u))
+		}
+		if m.err == nil {
+			m.like, m.ref, m.plain = u, object.RefOf(u), serverSet(u, p.own())
+		}
+	})
+	return p, m.err
+}
+
+// serverSet tells that an object's own texts are its UID, its resourceVersion and the times in its metadata, and
+// nothing that somebody wanted.
+func serverSet(u *unstructured.Unstructured, own []string) bool {
+	text := func(m map[string]any, key string) string {
+		s, _ := m[key].(string)
+		return s
+	}
+	metadata, _ := u.Object["metadata"].(map[string]any)
+	set := []string{text(metadata, "uid"), text(metadata, "resourceVersion"), text(metadata, "creationTimestamp")}
+	entries, _ := metadata["managedFields"].([]any)
+	for _, e := range entries {
+		entry, _ := e.(map[string]any)
+		set = append(set, text(entry, "time"))
+	}
+	set = slices.DeleteFunc(set, func(s string) bool { return s == "" })
+	own = slices.Clone(own)
+	slices.Sort(set)
+	slices.Sort(own)
+	return slices.Equal(set, own)
+}
+
+// secretOf is what facts keep of a Secret. Those that say the same are one in memory.
+func (m *mold) secretOf(parts string) (*Secret, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if found, known := m.byText[string(bones)]; known {
-		return found, parts, nil
+	if m.last != nil && m.parts == parts {
+		return m.last, nil
 	}
-	made := &mold{uid: uid, bones: strings.Split(string(bones), "\x00")}
-	if err := fill(made, packed{made, parts}.own()); err != nil {
-		return nil, "", err
-	}
-	if made.like == nil && made.secret == nil {
-		made = nil
-	}
-	m.byText[string(bones)] = made
-	return made, parts, nil
-}
-
-// object packs an object; ok is false where that cannot be done.
-func (m *molds) object(raw []byte, trees []map[string]any) (p packed, ok bool, err error) {
-	made, parts, err := m.of(raw, func(made *mold, parts []string) error {
-		u, err := readObject(raw, trees, nil)
-		if err == nil && made.uid >= 0 && string(u.GetUID()) == parts[made.uid] {
-			made.like, made.ref, made.trees = u, object.RefOf(u), trees
+	if m.secret == nil {
+		s, err := readSecret(packed{m, parts}.text(), m.texts)
+		if err != nil {
+			return nil, err
 		}
-		return err
-	})
-	return packed{made, parts}, made != nil, err
-}
-
-// secretOf reads what facts keep of a Secret. Those that say the same are one in memory.
-func (m *molds) secretOf(raw []byte, texts []string) (*Secret, error) {
-	made, parts, err := m.of(raw, func(made *mold, parts []string) error {
-		s, err := readSecret(raw, texts)
-		if err == nil && len(parts) == 2 && len(s.Kubeconfigs) == 1 && s.Annotations[object.AnnotationIssued] == parts[0] {
-			for _, k := range s.Kubeconfigs {
-				if end, err := time.Parse(time.RFC3339, parts[1]); err == nil && k.NotAfter.Equal(end) {
-					made.secret = s
-				}
-			}
+		if !moldable(s, packed{m, parts}.own()) {
+			return nil, fmt.Errorf("a mold is not that of a remote secret")
 		}
-		return err
-	})
-	if err != nil || made == nil {
-		if err == nil {
-			return readSecret(raw, texts)
-		}
-		return nil, err
+		m.secret = s
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if made.last != nil && made.parts == parts {
-		return made.last, nil
-	}
-	own := packed{made, parts}.own()
-	s := *made.secret
+	own := packed{m, parts}.own()
+	s := *m.secret
 	s.Annotations, s.Kubeconfigs = maps.Clone(s.Annotations), maps.Clone(s.Kubeconfigs)
 	s.Annotations[object.AnnotationIssued] = own[0]
 	for key, k := range s.Kubeconfigs {
-		if k.NotAfter, err = time.Parse(time.RFC3339, own[1]); err != nil {
+		end, err := time.Parse(time.RFC3339, own[1])
+		if err != nil {
 			return nil, fmt.Errorf("read a secret: %w", err)
 		}
+		k.NotAfter = end
 		s.Kubeconfigs[key] = k
 	}
-	made.last, made.parts = &s, parts
+	m.last, m.parts = &s, parts
 	return &s, nil
+}
+
+// moldable tells that a Secret's own texts are when its token was issued and when that ends, and nothing else.
+func moldable(s *Secret, own []string) bool {
+	if len(own) != 2 || len(s.Kubeconfigs) != 1 || s.Annotations[object.AnnotationIssued] != own[0] {
+		return false
+	}
+	for _, k := range s.Kubeconfigs {
+		end, err := time.Parse(time.RFC3339, own[1])
+		return err == nil && k.NotAfter.Equal(end)
+	}
+	return false
+}
+
+// A cast is an object as a record has it that has its mold: {"mold":3,"own":["a","b"]}.
+type cast struct {
+	Mold int      `json:"mold"`
+	Own  []string `json:"own"`
+}
+
+// castHead begins every cast, and nothing else that stands in its place.
+const castHead = `{"mold":`
+
+// readCast takes a cast apart; ok is false where the text is none.
+func readCast(raw []byte, of []*mold) (m *mold, parts string, ok bool, err error) {
+	if !bytes.HasPrefix(raw, []byte(castHead)) {
+		return nil, "", false, nil
+	}
+	var c cast
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, "", true, fmt.Errorf("read what has a mold: %w", err)
+	}
+	if c.Mold < 0 || c.Mold >= len(of) {
+		return nil, "", true, fmt.Errorf("it names a mold %d that is not there", c.Mold)
+	}
+	m = of[c.Mold]
+	if len(c.Own) != len(m.bones)-1 {
+		return nil, "", true, fmt.Errorf("it has %d texts of its own, and mold %d wants %d", len(c.Own), c.Mold, len(m.bones)-1)
+	}
+	return m, strings.Join(c.Own, "\x00") + "\x00", true, nil
 }
 
 // cut takes the texts of its own out of an object's JSON, and leaves a zero byte in the place of each. It needs not

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,26 +25,31 @@ import (
 // RecordKind is what a record of facts says it is.
 const RecordKind = "Facts"
 
-// recordVersion is the format of such a record.
-const recordVersion = 1
+// recordVersion is the format of such a record. Format 1 had no molds.
+const recordVersion = 2
 
-// An item is one line of a record: texts that many clusters share, or a cluster.
+// An item is one line of a record: what many clusters share, or a cluster.
 type item struct {
 	// Text is a text of more than a few words that later items name by its number, from 0 on: the certificates
-	// of API servers, which are in every remote secret, and who set which fields, of which there are as many
-	// kinds as there are kinds of objects.
-	Text    *string        `json:"text,omitempty"`
-	Cluster *clusterOnFile `json:"cluster,omitempty"`
+	// of API servers, which are in every remote secret, who set which fields, of which there are as many
+	// kinds as there are kinds of objects, and the members of the mesh.
+	Text *string `json:"text,omitempty"`
+	// Mold is what later objects that name it by its number have in common, with a gap in the place of each text of
+	// their own.
+	Mold    json.RawMessage `json:"mold,omitempty"`
+	Cluster *clusterOnFile  `json:"cluster,omitempty"`
 }
 
 // clusterOnFile is a Cluster with what JSON has no keys for as lists.
 type clusterOnFile struct {
 	*Cluster
-	// Secrets are here with the number of a text in the place of each CABundle of a kubeconfig.
-	Secrets []*Secret `json:"secrets,omitempty"`
-	// Live are here with the number of a text in the place of each fieldsV1.
-	Live   []map[string]any `json:"live,omitempty"`
-	Unread []unread         `json:"unread,omitempty"`
+	// Secrets are here with the number of a text in the place of each CABundle of a kubeconfig, or as a cast.
+	Secrets []any `json:"secrets,omitempty"`
+	// Live are here with the number of a text in the place of each fieldsV1, or as a cast.
+	Live   []any    `json:"live,omitempty"`
+	Unread []unread `json:"unread,omitempty"`
+	// Members are here as the number of a text.
+	Members string `json:"members,omitempty"`
 }
 
 type unread struct {
@@ -56,7 +62,7 @@ type unread struct {
 func (s Snapshot) Write(w io.Writer, mesh, program string) (digest string, err error) {
 	var wrong error
 	items := func(yield func(any) bool) {
-		t := &texts{number: map[string]int{}, yield: yield}
+		t := &texts{number: map[string]int{}, molds: map[[sha256.Size]byte]int{}, yield: yield}
 		for _, name := range slices.Sorted(maps.Keys(s.Clusters)) {
 			c, err := t.cluster(s.Clusters[name])
 			if err != nil {
@@ -75,12 +81,17 @@ func (s Snapshot) Write(w io.Writer, mesh, program string) (digest string, err e
 	return digest, err
 }
 
-// texts numbers texts, and yields each before the first that names it.
+// texts numbers texts and molds, and yields each before the first that names it.
 type texts struct {
 	number map[string]int
+	molds  map[[sha256.Size]byte]int // by the digest of what is in common; unmolded where only one object was seen
+	made   int                       // how many molds were
 	yield  func(any) bool
 	over   bool
 }
+
+// unmolded stands for the number of a mold that nothing names yet.
+const unmolded = -1
 
 func (t *texts) of(text string) string {
 	n, known := t.number[text]
@@ -90,6 +101,35 @@ func (t *texts) of(text string) string {
 		t.over = t.over || !t.yield(item{Text: &text})
 	}
 	return "#" + strconv.Itoa(n)
+}
+
+// cast is an object as what it has in common with one before it and what is its own, or the object where that cannot be
+// told apart or there was none. fits tells whether its own texts are what they may be.
+func (t *texts) cast(o any, fits func(own []string, uid int) bool) (any, error) {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(raw, []byte(gap)) || bytes.IndexByte(raw, 0) >= 0 {
+		return json.RawMessage(raw), nil
+	}
+	bones, parts, uid := cut(raw)
+	own := strings.Split(strings.TrimSuffix(parts, "\x00"), "\x00")
+	if parts == "" || !fits(own, uid) {
+		return json.RawMessage(raw), nil
+	}
+	digest := sha256.Sum256(bones)
+	n, known := t.molds[digest]
+	if !known { // most of what one cluster alone has would be larger in two parts
+		t.molds[digest] = unmolded
+		return json.RawMessage(raw), nil
+	}
+	if n == unmolded {
+		n, t.made = t.made, t.made+1
+		t.molds[digest] = n
+		t.over = t.over || !t.yield(item{Mold: bytes.ReplaceAll(bones, []byte{0}, []byte(gap))})
+	}
+	return cast{Mold: n, Own: own}, nil
 }
 
 func (t *texts) cluster(c *Cluster) (*clusterOnFile, error) {
@@ -104,7 +144,11 @@ func (t *texts) cluster(c *Cluster) (*clusterOnFile, error) {
 			}
 			s.Kubeconfigs[k] = kubeconfig
 		}
-		out.Secrets = append(out.Secrets, &s)
+		one, err := t.cast(&s, func(own []string, _ int) bool { return moldable(&s, own) })
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", key, err)
+		}
+		out.Secrets = append(out.Secrets, one)
 	}
 	refs := slices.Collect(maps.Keys(c.Live))
 	for _, p := range c.packed {
@@ -112,14 +156,25 @@ func (t *texts) cluster(c *Cluster) (*clusterOnFile, error) {
 	}
 	slices.SortFunc(refs, object.Ref.Compare)
 	for _, ref := range refs {
-		body, err := t.object(c.Object(ref).Object)
+		u := c.Object(ref)
+		body, err := t.object(u.Object)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		}
-		out.Live = append(out.Live, body)
+		remote := u.GetLabels()[object.LabelRemoteSecret] == "true"
+		one, err := t.cast(body, func(own []string, at int) bool {
+			return at >= 0 && own[at] == string(u.GetUID()) && (remote || serverSet(u, own))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ref, err)
+		}
+		out.Live = append(out.Live, one)
 	}
 	for _, ref := range slices.SortedFunc(maps.Keys(c.Unread), object.Ref.Compare) {
 		out.Unread = append(out.Unread, unread{ref, c.Unread[ref]})
+	}
+	if len(c.Members) > 0 {
+		out.Members = t.of(FormatMembers(c.Members))
 	}
 	return out, nil
 }
@@ -153,7 +208,7 @@ func (t *texts) object(body map[string]any) (map[string]any, error) {
 // record is at fault.
 func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 	s.Clusters = map[string]*Cluster{}
-	known := &known{molds: molds{byText: map[string]*mold{}}, strings: interned{known: map[string]any{}}}
+	known := &known{strings: interned{known: map[string]any{}}}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -161,10 +216,14 @@ func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 		if bytes.HasPrefix(raw, []byte(`{"text":`)) {
 			return known.text(raw)
 		}
+		if text, is := bytes.CutPrefix(raw, []byte(castHead)); is {
+			known.molds = append(known.molds, newMold(string(bytes.TrimSuffix(text, []byte("}"))), known.texts, known.trees))
+			return nil
+		}
 		raw = bytes.Clone(raw)
-		texts, trees := known.texts, known.trees // what is appended later is for later clusters
+		shared := known.shared // what is appended later is for later clusters
 		g.Go(func() error {
-			c, err := known.cluster(raw, texts, trees)
+			c, err := known.cluster(raw, shared)
 			if err != nil {
 				return err
 			}
@@ -185,12 +244,18 @@ func Read(r io.Reader) (s Snapshot, h record.Header, digest string, err error) {
 	return s, h, digest, nil
 }
 
-// known are the texts read so far, and what those that say who set which fields mean.
+// known is what was read so far.
 type known struct {
-	texts   []string
-	trees   []map[string]any
-	molds   molds
+	shared
 	strings interned
+}
+
+// shared is what clusters name by numbers: texts, what those that say who set which fields mean, and molds.
+type shared struct {
+	texts []string
+	trees []map[string]any
+	lists [][]Member
+	molds []*mold
 }
 
 func (k *known) text(raw []byte) error {
@@ -199,22 +264,30 @@ func (k *known) text(raw []byte) error {
 		return fmt.Errorf("read a text: %w", err)
 	}
 	var tree map[string]any
-	if strings.HasPrefix(*it.Text, "{") {
+	var members []Member
+	var err error
+	switch {
+	case strings.HasPrefix(*it.Text, "{"):
 		if err := json.Unmarshal([]byte(*it.Text), &tree); err != nil {
 			return fmt.Errorf("read a set of fields: %w", err)
 		}
+	case strings.HasPrefix(*it.Text, "["):
+		if members, err = ParseMembers(*it.Text); err != nil {
+			return err
+		}
 	}
-	k.texts, k.trees = append(k.texts, *it.Text), append(k.trees, tree)
+	k.texts, k.trees, k.lists = append(k.texts, *it.Text), append(k.trees, tree), append(k.lists, members)
 	return nil
 }
 
-func (k *known) cluster(raw []byte, texts []string, trees []map[string]any) (*Cluster, error) {
+func (k *known) cluster(raw []byte, shared shared) (*Cluster, error) {
 	var it struct {
 		Cluster *struct {
 			*Cluster
 			Secrets []json.RawMessage `json:"secrets"`
 			Live    []json.RawMessage `json:"live"`
 			Unread  []unread          `json:"unread"`
+			Members string            `json:"members"`
 		} `json:"cluster"`
 	}
 	rest, secrets, live, ok := split(raw)
@@ -231,17 +304,25 @@ func (k *known) cluster(raw []byte, texts []string, trees []map[string]any) (*Cl
 		secrets, live = it.Cluster.Secrets, it.Cluster.Live
 	}
 	c := it.Cluster.Cluster
+	if it.Cluster.Members != "" {
+		n, err := numbered(it.Cluster.Members, len(shared.lists))
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+		c.Members = shared.lists[n]
+	}
+	c.Services, c.Inventory = slices.Clone(c.Services), slices.Clone(c.Inventory) // the decoder leaves room for more
 	k.strings.services(c.Services)
 	k.strings.refs(c.Inventory)
 	c.Secrets = make(map[string]*Secret, len(secrets))
 	for _, x := range secrets {
-		s, err := k.molds.secretOf(x, texts)
+		s, err := shared.secret(x)
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
 		c.Secrets[k.strings.one(s.Namespace+"/"+s.Name)] = s
 	}
-	if err := k.live(c, live, trees); err != nil {
+	if err := k.live(c, live, shared); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
 	c.Unread = make(map[object.Ref]string, len(it.Cluster.Unread))
@@ -251,21 +332,32 @@ func (k *known) cluster(raw []byte, texts []string, trees []map[string]any) (*Cl
 	return c, nil
 }
 
-func (k *known) live(c *Cluster, live []json.RawMessage, trees []map[string]any) error {
+func (s shared) secret(raw []byte) (*Secret, error) {
+	if m, parts, is, err := readCast(raw, s.molds); err != nil {
+		return nil, err
+	} else if is {
+		return m.secretOf(parts)
+	}
+	return readSecret(raw, s.texts)
+}
+
+func (k *known) live(c *Cluster, live []json.RawMessage, shared shared) error {
 	c.Live = map[object.Ref]*unstructured.Unstructured{}
 	var many []packed
 	for _, x := range live {
-		if bytes.Contains(x, []byte(remoteLabel)) {
-			p, ok, err := k.molds.object(x, trees)
+		m, parts, is, err := readCast(x, shared.molds)
+		if err != nil {
+			return err
+		}
+		if is {
+			p, err := m.of(parts)
 			if err != nil {
 				return err
 			}
-			if ok {
-				many = append(many, p)
-				continue
-			}
+			many = append(many, p)
+			continue
 		}
-		u, err := readObject(x, trees, &k.strings)
+		u, err := readObject(x, shared.trees, &k.strings)
 		if err != nil {
 			return err
 		}
@@ -275,9 +367,6 @@ func (k *known) live(c *Cluster, live []json.RawMessage, trees []map[string]any)
 	slices.SortFunc(c.packed, func(a, b packed) int { return a.ref.Compare(b.ref) })
 	return nil
 }
-
-// remoteLabel is how the label of remote secrets stands in JSON.
-const remoteLabel = `"` + object.LabelRemoteSecret + `":"true"`
 
 func readSecret(raw []byte, texts []string) (*Secret, error) {
 	s := &Secret{}

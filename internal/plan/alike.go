@@ -15,7 +15,7 @@ import (
 // is as it was applied, with every field still ours, so are all. nil says that it has to be looked at by itself.
 func (d *decider) alike(o object.Object) (*Change, error) {
 	ref := o.Ref()
-	live, uid := d.now.Like(ref)
+	live, uid, _ := d.now.Like(ref)
 	if live == nil || d.now.Unread[ref] != "" || d.terminating(ref.Namespace) {
 		return nil, nil
 	}

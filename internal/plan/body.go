@@ -56,6 +56,7 @@ type prepared struct {
 	mu   sync.Mutex
 	done map[preparation]*unstructured.Unstructured
 	same map[pair]bool // see alike
+	as   map[pair]bool // see compareOnce
 	sets map[fieldEntry]fieldSet
 }
 

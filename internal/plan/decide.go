@@ -13,6 +13,29 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
+// compareOnce is compare. Objects that are the same in many clusters, and wanted alike in each, are compared once where
+// they turn out to be unchanged.
+func (d *decider) compareOnce(c *Change, live *unstructured.Unstructured) error {
+	x, plainly := pair{live, c.Want.Body}, !c.TakeOver && !c.Adopt
+	d.prepared.mu.Lock()
+	same := plainly && d.prepared.as[x]
+	d.prepared.mu.Unlock()
+	if same {
+		c.Action, c.Settled = Unchanged, true
+		return nil
+	}
+	if err := d.compare(c, live); err != nil || !plainly || c.Action != Unchanged || !c.Settled {
+		return err
+	}
+	d.prepared.mu.Lock()
+	defer d.prepared.mu.Unlock()
+	if d.prepared.as == nil {
+		d.prepared.as = map[pair]bool{}
+	}
+	d.prepared.as[x] = true
+	return nil
+}
+
 // compare decides what happens to an object that exists and may be changed.
 func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	want := c.Want.Body
@@ -138,7 +161,7 @@ func (d *decider) judge(c *Change) (*Change, error) {
 
 // unwanted decides about an object of the inventory that is no longer wanted; nil if it is gone already.
 func (d *decider) unwanted(ref object.Ref) *Change {
-	live := d.now.Object(ref)
+	live, uid := d.now.Find(ref)
 	if why := d.now.Unread[ref]; why != "" {
 		d.conflict(ref, "", "cannot be read: "+why)
 		d.kept = append(d.kept, ref)
@@ -149,7 +172,7 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	}
 	part := partOf(live)
 	c := &Change{
-		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(live.GetUID()),
+		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(uid),
 		Action: Delete, Reason: cmp.Or(d.why, d.in.Dropped[d.cluster][ref], "no longer wanted"),
 	}
 	switch {
@@ -181,7 +204,7 @@ func bare(live *unstructured.Unstructured) *unstructured.Unstructured {
 func (d *decider) inventory(changes []Change) (*Change, error) {
 	refs := slices.Clone(d.kept)
 	for _, c := range changes {
-		if c.Action != Delete && !c.Beside && c.Want != nil && len(c.Want.Body.GetLabels()) > 0 && !isSystem(c.Object) {
+		if c.Action != Delete && !c.Beside && c.Want != nil && hasLabels(c.Want.Body) && !isSystem(c.Object) {
 			refs = append(refs, c.Object)
 		}
 	}
@@ -194,15 +217,16 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 		return nil, nil
 	}
 	objects := facts.FormatInventory(refs)
-	if live := d.now.Live[Inventory(d.owner, "", "").Ref()]; live != nil {
+	live, uid := d.now.Find(Inventory(d.owner, "", "").Ref())
+	if live != nil {
 		if was, _, _ := unstructured.NestedString(live.Object, "data", facts.InventoryKey); was == objects {
 			objects = was // the lists of 500 clusters are long: one that stays is in memory once
 		}
 	}
 	o := Inventory(d.owner, objects, d.listed)
-	if live := d.now.Object(o.Ref()); len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
+	if len(refs) == 0 && live != nil && d.ours(o.Ref(), live) {
 		return &Change{
-			Cluster: d.cluster, Object: o.Ref(), Part: o.Part, Stage: StageInventory, UID: string(live.GetUID()),
+			Cluster: d.cluster, Object: o.Ref(), Part: o.Part, Stage: StageInventory, UID: string(uid),
 			Action: Delete, Reason: "nothing is left to list",
 		}, nil
 	}
@@ -228,6 +252,13 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 		c.First = &first
 	}
 	return c, nil
+}
+
+// hasLabels tells whether an object has any label. GetLabels copies them, which of all objects of a large mesh is much.
+func hasLabels(u *unstructured.Unstructured) bool {
+	labels, _, _ := unstructured.NestedFieldNoCopy(u.Object, "metadata", "labels")
+	all, _ := labels.(map[string]any)
+	return len(all) > 0
 }
 
 // withAll are objects and those of others that are not among them.
