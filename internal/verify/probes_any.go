@@ -109,6 +109,36 @@ func elsewhere(from mesh.Cluster, r probe.Result) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.Clusters)), func(name string) bool { return name == from.Name })
 }
 
+// uninformed are the clusters from which calls that have to be delivered elsewhere are still tried: their proxies may not
+// know the others' endpoints yet.
+func (r *proving) uninformed() map[string]bool {
+	all := map[string]bool{}
+	for _, a := range r.pending() {
+		if a.delivers() && a.from.Name != a.to.Name {
+			all[a.from.Name] = true
+		}
+	}
+	return all
+}
+
+// doubtLocal takes back, after a round, that calls stay at home by choice: while a proxy knew of no other cluster they
+// could not but stay.
+func (r *proving) doubtLocal(uninformed map[string]bool) {
+	for _, a := range r.attempts {
+		a.again = a.local && a.passed && uninformed[a.from.Name]
+		if a.again {
+			a.passed = false
+		}
+	}
+}
+
+// trustLocal lets what was seen last stand when nobody looks again.
+func (r *proving) trustLocal() {
+	for _, a := range r.attempts {
+		a.passed, a.again = a.passed || a.again, false
+	}
+}
+
 // anyCalls are the calls to a service that every cluster has, in document order.
 func (r *proving) anyCalls() []AnyCall {
 	var all []AnyCall

@@ -17,10 +17,15 @@ func withRegions() (mesh.Mesh, Evidence) {
 	m := twoClusters()
 	m.Failover = &mesh.Failover{}
 	e := healthy(m)
+	settleIn(&e)
+	return m, e
+}
+
+// settleIn gives every cluster's nodes a region of their own.
+func settleIn(e *Evidence) {
 	for name, f := range e.Now.Clusters {
 		f.Nodes = []facts.Node{{Name: "n1", Region: "eu-" + name}, {Name: "n2", Region: "eu-" + name}}
 	}
-	return m, e
 }
 
 func TestWhereCallsAreExpectedToStay(t *testing.T) {
@@ -104,6 +109,37 @@ func TestCallsToAnyCluster(t *testing.T) {
 		a := attempt{errand: anyErrand(m, m.Clusters[0], c.local)}
 		if a.judge(m, c.result); a.passed != c.passed {
 			t.Errorf("%s: passed %t", c.reason, a.passed)
+		}
+	}
+}
+
+// TestStayingAtHomeIsSeenOnceThereIsAChoice has a proxy learn of the other cluster only after a while: until then its
+// calls stay at home whatever it prefers.
+func TestStayingAtHomeIsSeenOnceThereIsAChoice(t *testing.T) {
+	for _, prefers := range []bool{true, false} {
+		m, _ := withRegions()
+		f := newFake(m)
+		f.evidence = settleIn
+		learns := 3
+		f.answer = func(from string, c probe.Call, n int) probe.Result {
+			r := good(m, from, c)
+			switch {
+			case strings.HasPrefix(c.ID, "west/") && from == "east" && n < learns && c.Token == nil && strings.HasPrefix(c.To, "http"):
+				return broken(c)
+			case c.ID == "any" && from == "east" && n > learns && !prefers:
+				r.Clusters = map[string]int{"east": 5, "west": 5}
+			}
+			return r
+		}
+		p, err := f.prover().Prove(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Passed != prefers || f.seen["east any"] <= learns {
+			t.Errorf("prefers %t: passed %t, after %d looks: %+v", prefers, p.Passed, f.seen["east any"], p.Failures)
+		}
+		if !prefers && (len(p.Failures) != 1 || p.Failures[0].Reason.Code != "left-home") {
+			t.Errorf("not that calls leave home, but %+v", p.Failures)
 		}
 	}
 }

@@ -41,6 +41,7 @@ type attempt struct {
 	tries    int
 	result   probe.Result
 	passed   bool
+	again    bool // it would have passed, and is looked at once more (see doubtLocal)
 	givenUp  bool
 	lastCode string // of the reason at the last look; the same twice is enough to give up
 	proof    CallProof

@@ -236,6 +236,9 @@ func (r *proving) call(ctx context.Context, part act) error {
 		if len(pending) == 0 || !r.Now().Before(end) {
 			break
 		}
+		if !slices.ContainsFunc(pending, func(a *attempt) bool { return !a.again }) {
+			continue
+		}
 		if r.Now().Before(patient) {
 			if err := pause(ctx, r.limits.Pause/4); err != nil {
 				return err
@@ -252,6 +255,7 @@ func (r *proving) call(ctx context.Context, part act) error {
 			return err
 		}
 	}
+	r.trustLocal()
 	passed := !slices.ContainsFunc(r.attempts[part.first:], func(a *attempt) bool { return !a.passed })
 	if !passed && !r.looked {
 		r.look(ctx)
@@ -287,7 +291,7 @@ func (r *proving) progress(part act, pending []*attempt) string {
 
 // round makes every pending call once; those of one pod in one go.
 func (r *proving) round(ctx context.Context) {
-	pending := r.pending()
+	pending, uninformed := r.pending(), r.uninformed()
 	r.looked = false
 	r.each(present, func(c mesh.Cluster, s *SiteEvidence) {
 		var wg sync.WaitGroup
@@ -314,6 +318,7 @@ func (r *proving) round(ctx context.Context) {
 			a.passed = a.moved && a.detects
 		}
 	})
+	r.doubtLocal(uninformed)
 }
 
 // asked remembers whether a pod could be told to make calls.
