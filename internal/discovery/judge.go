@@ -16,7 +16,7 @@ import (
 // nothing can be said, and what exists stays.
 func JudgeRemoteSecret(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (stale string, err error) {
 	here, there := now.Clusters[cluster], now.Clusters[o.Sealed.About]
-	if here == nil || there == nil || there.Err != "" {
+	if here == nil || !there.Answered() {
 		return "", nil
 	}
 	secret := here.Secrets[o.Body.GetNamespace()+"/"+o.Body.GetName()]

@@ -86,7 +86,7 @@ func (e Engine) OnlyIn(ctx context.Context, now facts.Snapshot) ([]string, error
 	var last error
 	for _, g := range e.Mesh.Governors() {
 		f := now.Clusters[e.Mesh.Host(g).Name]
-		if slices.Contains(names, g.Name) || f == nil || f.Err != "" {
+		if slices.Contains(names, g.Name) || !f.Answered() {
 			continue
 		}
 		conn, err := e.Dial(e.Mesh.Host(g))
@@ -149,7 +149,7 @@ func (e Engine) AwaitDrained(ctx context.Context, now facts.Snapshot, since map[
 	asks, ctx := errgroup.WithContext(ctx)
 	for _, d := range e.Drained(now) {
 		for _, g := range append(slices.Clone(d.Callers), d.Own) {
-			if f := now.Clusters[e.Mesh.Host(g).Name]; f == nil || f.Err != "" {
+			if f := now.Clusters[e.Mesh.Host(g).Name]; !f.Answered() {
 				note(g.Name)
 				continue
 			}

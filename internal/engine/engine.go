@@ -244,7 +244,7 @@ func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)
 func (p Prospect) Unreachable(m mesh.Mesh) []string {
 	var names []string
 	for _, c := range m.Clusters {
-		if f := p.Facts.Clusters[c.Name]; f == nil || f.Err != "" {
+		if f := p.Facts.Clusters[c.Name]; !f.Answered() {
 			names = append(names, c.Name)
 		}
 	}

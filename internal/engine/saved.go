@@ -22,7 +22,7 @@ func (e Engine) PlanFrom(now facts.Snapshot) (Prospect, error) {
 		return Prospect{}, err
 	}
 	for _, c := range e.Mesh.Clusters {
-		if f := now.Clusters[c.Name]; f != nil && f.Err == "" {
+		if f := now.Clusters[c.Name]; f.Answered() {
 			if missed := unasked(f, want[c.Name]); len(missed) > 0 {
 				return Prospect{}, fmt.Errorf("cluster %s: these facts say nothing of %s, which the document wants: they were recorded for another document\n  Record them for this one: isthmus facts -o FILE", c.Name, few(missed))
 			}

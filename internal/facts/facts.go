@@ -81,6 +81,9 @@ type Cluster struct {
 	Inventories []string `json:"inventories,omitempty"`
 }
 
+// Answered tells that a cluster was read: it is known, and its API server answered.
+func (c *Cluster) Answered() bool { return c != nil && c.Err == "" }
+
 // A Cause is why a cluster did not answer.
 type Cause string
 

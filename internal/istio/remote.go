@@ -151,7 +151,7 @@ func Resolve(m mesh.Mesh, want object.Objects, now facts.Snapshot) (resolved obj
 // gatewayAddress is where others reach a cluster's east-west gateway; the first of several, in the order of its
 // status. "" where there is none to be seen.
 func gatewayAddress(f *facts.Cluster) string {
-	if f == nil || f.Err != "" {
+	if !f.Answered() {
 		return ""
 	}
 	for _, g := range f.Gateways {

@@ -53,7 +53,7 @@ func leave(in Input, pending map[string]string) (*leaver, error) {
 func (l *leaver) decide(m facts.Member) (why string, err error) {
 	f := l.in.Now.Clusters[m.Name]
 	switch {
-	case f == nil || f.Err != "":
+	case !f.Answered():
 		answer := "nothing is known of it"
 		if f != nil {
 			answer = strings.TrimPrefix(f.Err, "cluster "+m.Name+": ")

@@ -21,7 +21,7 @@ func unserved(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot) string {
 	host := m.Host(c)
 	f, here := seen.Clusters[host.Name], seen.Clusters[c.Name]
 	switch {
-	case f == nil || f.Err != "":
+	case !f.Answered():
 		return fmt.Sprintf("%s, whose istiod serves it, does not answer: running proxies go on with what they know, new pods get no sidecar", host.Name)
 	case len(here.Webhooks) == 0:
 		return fmt.Sprintf("not joined to %s, whose istiod is to serve it, yet: isthmus apply", host.Name)

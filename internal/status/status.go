@@ -208,7 +208,7 @@ func credentialOf(f *facts.Cluster) *End {
 func rootOf(m mesh.Mesh, seen facts.Snapshot) *facts.Certificate {
 	for _, c := range m.Clusters {
 		f := seen.Clusters[c.Name]
-		if f == nil || f.Err != "" {
+		if !f.Answered() {
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(f.Secrets)) {

@@ -73,7 +73,7 @@ func standIn(m mesh.Mesh, now facts.Snapshot, c mesh.Cluster, drains map[string]
 	best, most := "", -1
 	for _, x := range m.Clusters {
 		f := now.Clusters[x.Name]
-		if x.Name == c.Name || drains[x.Name].On || f == nil || f.Err != "" {
+		if x.Name == c.Name || drains[x.Name].On || !f.Answered() {
 			continue
 		}
 		score := 0

@@ -48,7 +48,7 @@ func Guard(m mesh.Mesh, cluster string, now facts.Snapshot) (ref object.Ref, why
 		if c.Name == cluster {
 			return ref, "", "" // the first that has one; the others are compared with it
 		}
-		if other == nil || other.Err != "" {
+		if !other.Answered() {
 			continue
 		}
 		if theirs, _ := Roots(other); len(theirs) > 0 && !ShareRoot(roots, theirs) {

@@ -18,7 +18,7 @@ import (
 // every proxy learns the new root before the old one goes. Errors do not name the Secret: plan does.
 func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (string, error) {
 	at := now.Clusters[cluster]
-	if at == nil || at.Err != "" {
+	if !at.Answered() {
 		return "", fmt.Errorf("%s, which keeps the mesh's root, does not answer: %s", cluster, whyNot(at))
 	}
 	s := at.Secrets[object.SystemNamespace+"/"+RootSecret]
@@ -67,7 +67,7 @@ func keeper(m mesh.Mesh, now facts.Snapshot) *facts.Secret {
 func silent(now facts.Snapshot) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(now.Clusters)) {
-		if f := now.Clusters[name]; f == nil || f.Err != "" {
+		if f := now.Clusters[name]; !f.Answered() {
 			names = append(names, name)
 		}
 	}
@@ -86,7 +86,7 @@ func intermediates(with []string) string {
 func holders(m mesh.Mesh, now facts.Snapshot) (with, unknown []string) {
 	for _, c := range m.Governors() {
 		f := now.Clusters[m.Host(c).Name]
-		if f == nil || f.Err != "" {
+		if !f.Answered() {
 			unknown = append(unknown, c.Name)
 			continue
 		}
@@ -124,7 +124,7 @@ func rootProblem(s *facts.Secret, now time.Time) string {
 // is needed and the root that must sign it cannot be had.
 func JudgeIntermediate(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot) (string, error) {
 	at := now.Clusters[cluster]
-	if at == nil || at.Err != "" {
+	if !at.Answered() {
 		return "", fmt.Errorf("%s does not answer: %s", cluster, whyNot(at))
 	}
 	s := at.Secrets[o.Body.GetNamespace()+"/"+CACerts]
@@ -162,7 +162,7 @@ func foreign(m mesh.Mesh, cluster string, s *facts.Secret) error {
 func rootOf(m mesh.Mesh, now facts.Snapshot) (root *facts.Certificate, no string) {
 	home := m.Home().Name
 	f := now.Clusters[home]
-	if f == nil || f.Err != "" {
+	if !f.Answered() {
 		return nil, fmt.Sprintf("%s, which keeps it, does not answer: %s", home, whyNot(f))
 	}
 	s := f.Secrets[object.SystemNamespace+"/"+RootSecret]

@@ -20,7 +20,7 @@ func JudgeIstiod(m mesh.Mesh, cluster string, o object.Object, now facts.Snapsho
 	if m.Trust.ExistingRoot {
 		return "", nil // its authority is nobody's to change here
 	}
-	if at == nil || at.Err != "" || o.Body.GetKind() != "Deployment" {
+	if !at.Answered() || o.Body.GetKind() != "Deployment" {
 		return "", nil
 	}
 	i := slices.IndexFunc(at.Istiods, func(i facts.Istiod) bool {

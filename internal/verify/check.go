@@ -66,7 +66,7 @@ func (in Input) Members() []Member {
 	var out []Member
 	for _, c := range in.Mesh.Clusters {
 		f := in.Now.Clusters[c.Name]
-		if _, left := in.leave[c.Name]; left || f == nil || f.Err != "" {
+		if _, left := in.leave[c.Name]; left || !f.Answered() {
 			continue
 		}
 		out = append(out, Member{c, f, podRanges(f)})

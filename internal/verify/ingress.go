@@ -48,7 +48,7 @@ func IngressHost(m mesh.Mesh) string { return m.Verify.Namespace + ".isthmus.inv
 
 // ingressOf is the ingress gateway of a cluster: of several the first that serves plain HTTP.
 func ingressOf(f *facts.Cluster) (facts.Ingress, bool) {
-	if f == nil || f.Err != "" || len(f.Ingresses) == 0 {
+	if !f.Answered() || len(f.Ingresses) == 0 {
 		return facts.Ingress{}, false
 	}
 	i := slices.IndexFunc(f.Ingresses, func(g facts.Ingress) bool { return slices.Contains(g.Ports, ingressPort) })

@@ -92,7 +92,7 @@ func remotesPointRight(in Input) []Finding {
 			continue
 		}
 		want, ca := c.Server, ""
-		if f := in.Now.Clusters[c.Name]; f != nil && f.Err == "" {
+		if f := in.Now.Clusters[c.Name]; f.Answered() {
 			ca = f.CABundle
 			if want == "" {
 				want = f.Server
@@ -159,7 +159,7 @@ func remotesAreOnce(in Input) []Finding {
 func remotesAreThere(in Input) []Finding {
 	runs := func(c mesh.Cluster) bool {
 		f := in.Now.Clusters[in.Mesh.Host(c).Name]
-		return f != nil && f.Err == "" && slices.ContainsFunc(f.Istiods, func(i facts.Istiod) bool {
+		return f.Answered() && slices.ContainsFunc(f.Istiods, func(i facts.Istiod) bool {
 			return ours(i, in.Mesh) && i.Namespace == in.Mesh.Primary(c).IstioNamespace()
 		})
 	}

@@ -32,7 +32,7 @@ func servedHaveAWay(in Input) []Finding {
 		}
 		f := Finding{Cluster: m.Name, Other: host.Name, Do: "isthmus status, and mend " + host.Name}
 		switch h := in.Now.Clusters[host.Name]; {
-		case h == nil || h.Err != "":
+		case !h.Answered():
 			f.Seen = fmt.Sprintf("%s, whose istiod serves it, does not answer: whether it still serves cannot be told", host.Name)
 		case !slices.ContainsFunc(h.Gateways, func(g facts.Gateway) bool { return g.Ready > 0 && len(g.Addresses) > 0 }):
 			f.Seen = fmt.Sprintf("%s's east-west gateway, through which it reaches its istiod, has no address or no ready pod: new pods are refused", host.Name)

@@ -228,7 +228,7 @@ func rootIsKept(in Input) []Finding {
 	}
 	home := in.Mesh.Home()
 	f := in.Now.Clusters[home.Name]
-	if f == nil || f.Err != "" || f.Secrets[rootSecret] != nil {
+	if !f.Answered() || f.Secrets[rootSecret] != nil {
 		return nil
 	}
 	var with []string

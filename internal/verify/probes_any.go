@@ -90,7 +90,7 @@ func ownPreference(i mesh.Istio) bool {
 
 // regionsOf are the regions of a cluster's nodes, each once, and whether every node has one.
 func regionsOf(f *facts.Cluster) (regions []string, known bool) {
-	if f == nil || f.Err != "" || len(f.Nodes) == 0 {
+	if !f.Answered() || len(f.Nodes) == 0 {
 		return nil, false
 	}
 	for _, n := range f.Nodes {

@@ -94,7 +94,7 @@ func effective(all []PeerAuthentication, istio, namespace string) (PeerAuthentic
 // facts of a cluster, if it answered when they were taken.
 func (e Evidence) facts(cluster string) (*facts.Cluster, bool) {
 	f := e.Now.Clusters[cluster]
-	return f, f != nil && f.Err == ""
+	return f, f.Answered()
 }
 
 // kubeconfig is what a cluster's own control plane knows of other's API server: the remote secret's.

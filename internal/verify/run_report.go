@@ -83,7 +83,7 @@ func Preflighted(in Input, took time.Duration) Report {
 
 func clusterLine(in Input, name string) ClusterLine {
 	f := in.Now.Clusters[name]
-	if f == nil || f.Err != "" {
+	if !f.Answered() {
 		err := "was not asked"
 		if f != nil {
 			err = f.Err
