@@ -91,13 +91,15 @@ func (r *proving) caseOf(e errand) Case {
 	return c
 }
 
-// remove takes the workloads away everywhere, even if ctx has ended, and names the clusters where it could not.
+// remove takes the workloads away everywhere, even if ctx has ended, and names the clusters where it could not. Where they
+// are kept they are put back to what they were before the last calls.
 func (r *proving) remove(ctx context.Context) (left []string) {
-	if r.Keep {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limits.Remove)
 	defer cancel()
+	if r.Keep {
+		r.restore(ctx)
+		return nil
+	}
 	var mu sync.Mutex
 	r.each(func(*SiteEvidence) bool { return true }, func(c mesh.Cluster, s *SiteEvidence) {
 		if !slices.Contains(r.placed, c.Name) {
@@ -115,6 +117,25 @@ func (r *proving) remove(ctx context.Context) (left []string) {
 	})
 	slices.Sort(left)
 	return left
+}
+
+// restore undoes what second changed.
+func (r *proving) restore(ctx context.Context) {
+	if len(r.changed) == 0 {
+		return
+	}
+	objects := r.workloads()
+	r.each(present, func(c mesh.Cluster, _ *SiteEvidence) {
+		if !r.changed[c.Name] {
+			return
+		}
+		r.Report(Step{Key: c.Name, Text: "putting the workloads back to what they were"})
+		if err := r.Sites[c.Name].Place(ctx, objects[c.Name], func(string) {}); err != nil {
+			r.Report(Step{Key: c.Name, Text: "could not put them back, the next isthmus verify does: " + err.Error(), Done: true})
+			return
+		}
+		r.Report(Step{Key: c.Name, Text: "workloads as they were", Done: true, OK: true})
+	})
 }
 
 func isImageError(err error) bool {

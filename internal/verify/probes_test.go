@@ -451,6 +451,27 @@ func TestKeepKeeps(t *testing.T) {
 	}
 }
 
+// TestKeptWorkloadsAreAsTheyWere is that what the last calls took away is there again.
+func TestKeptWorkloadsAreAsTheyWere(t *testing.T) {
+	m, _ := withRegions()
+	f := newFake(m)
+	taken := map[string]bool{}
+	f.refuse = func(cluster string) error {
+		taken[cluster] = true
+		return nil
+	}
+	p := f.prover()
+	p.Keep = true
+	if _, err := p.Prove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range m.Names() {
+		if !taken[name] || f.left[name] {
+			t.Errorf("%s: its own endpoints were taken away %t, and are still away %t", name, taken[name], f.left[name])
+		}
+	}
+}
+
 func TestErrandsFollowNetworks(t *testing.T) {
 	separate, shared := twoClusters(), twoClusters()
 	shared.Clusters[1].Network = "east"
