@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,11 +18,13 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/facts/apitest"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
+	"isthmus.dev/isthmus/internal/seal"
 )
 
 // distance is a round trip to a cluster of the benchmark.
@@ -139,12 +142,65 @@ func BenchmarkWaveOf20Clusters(b *testing.B) {
 // BenchmarkWaveOf20APIServers is of real API servers, 50 ms away for who applies, with no node behind them: what makes
 // workloads ready is a stand-in. On one machine they share its processors: 1,260 writes take what they take there.
 func BenchmarkWaveOf20APIServers(b *testing.B) {
-	names := make([]string, 20)
-	for i := range names {
-		names[i] = fmt.Sprintf("c%d", i)
+	waves(b, farServers(b, numbered("c", 20)))
+}
+
+// BenchmarkWaveOfADocument is the whole of Istio in fresh API servers, as a document of so many clusters asks for it, real
+// certificates and tokens included. Every cluster of 20 gets 19 remote secrets, every one of 2 gets one.
+func BenchmarkWaveOfADocument(b *testing.B) {
+	few, many := numbered("few-", 2), numbered("many-", 20)
+	conn := farServers(b, append(few, many...))
+	took := func(names []string) time.Duration {
+		var doc strings.Builder
+		doc.WriteString("apiVersion: isthmus.dev/v1alpha1\nkind: Mesh\nmetadata: {name: shop}\nspec:\n  clusters:\n")
+		for i, name := range names {
+			fmt.Fprintf(&doc, "  - {name: %s, server: \"https://198.51.100.%d:6443\"}\n", name, i)
+		}
+		m, err := mesh.Load("mesh.yaml", []byte(doc.String()), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		want, err := engine.Engine{Mesh: m}.Want()
+		if err != nil {
+			b.Fatal(err)
+		}
+		now, conns := facts.Snapshot{Taken: time.Now(), Clusters: map[string]*facts.Cluster{}}, map[string]*cluster.Conn{}
+		for _, name := range names {
+			now.Clusters[name] = &facts.Cluster{Name: name, Live: map[object.Ref]*unstructured.Unstructured{}}
+			conns[name] = conn(name)
+		}
+		p, err := plan.Make(plan.Input{Mesh: m, Want: want, Now: now, Judges: engine.Judges()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		a := apply.Applier{Conns: conns, Sealers: seal.Sealers(m, conns, time.Now, rand.Reader)}
+		began := time.Now()
+		set, err := a.Apply(b.Context(), p, nil)
+		if err != nil || len(set.Done) != p.Writes() || len(p.Waves) != 1 {
+			b.Fatalf("%d of %d changes in %d waves: %v", len(set.Done), p.Writes(), len(p.Waves), err)
+		}
+		b.Logf("%d clusters: %d changes", len(names), len(set.Done))
+		return time.Since(began)
 	}
+	two, twenty := took(few), took(many) // once: the clusters are not fresh any more
+	b.ReportMetric(two.Seconds(), "2-clusters-s")
+	b.ReportMetric(twenty.Seconds(), "20-clusters-s")
+	b.ReportMetric(twenty.Seconds()/two.Seconds(), "ratio")
+}
+
+func numbered(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint(prefix, i)
+	}
+	return names
+}
+
+// farServers starts API servers, and connects to them from a round trip away.
+func farServers(b *testing.B, names []string) func(name string) *cluster.Conn {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
+	b.Cleanup(cancel)
 	on, err := apitest.Start(ctx, names...)
 	if errors.Is(err, apitest.ErrNoPrograms) {
 		b.Skip(err)
@@ -152,13 +208,13 @@ func BenchmarkWaveOf20APIServers(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer on.Stop()
+	b.Cleanup(on.Stop)
 	for _, cfg := range on.Configs {
 		if err := serveWorkloads(ctx, cfg); err != nil {
 			b.Fatal(err)
 		}
 	}
-	waves(b, func(name string) *cluster.Conn {
+	return func(name string) *cluster.Conn {
 		cfg := rest.CopyConfig(on.Configs[name])
 		cfg.QPS = -1
 		cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return far{rt} })
@@ -167,7 +223,7 @@ func BenchmarkWaveOf20APIServers(b *testing.B) {
 			b.Fatal(err)
 		}
 		return conn
-	})
+	}
 }
 
 // far is a round trip away.

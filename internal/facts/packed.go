@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -240,18 +241,37 @@ func readCast(raw []byte, of []*mold) (m *mold, parts string, ok bool, err error
 	if !bytes.HasPrefix(raw, []byte(castHead)) {
 		return nil, "", false, nil
 	}
-	var c cast
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, "", true, fmt.Errorf("read what has a mold: %w", err)
+	n, parts, plainly := plainCast(raw)
+	if !plainly {
+		var c cast
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, "", true, fmt.Errorf("read what has a mold: %w", err)
+		}
+		n, parts = c.Mold, strings.Join(c.Own, "\x00")+"\x00"
 	}
-	if c.Mold < 0 || c.Mold >= len(of) {
-		return nil, "", true, fmt.Errorf("it names a mold %d that is not there", c.Mold)
+	if n < 0 || n >= len(of) {
+		return nil, "", true, fmt.Errorf("it names a mold %d that is not there", n)
 	}
-	m = of[c.Mold]
-	if len(c.Own) != len(m.bones)-1 {
-		return nil, "", true, fmt.Errorf("it has %d texts of its own, and mold %d wants %d", len(c.Own), c.Mold, len(m.bones)-1)
+	if own := strings.Count(parts, "\x00"); own != len(of[n].bones)-1 {
+		return nil, "", true, fmt.Errorf("it has %d texts of its own, and mold %d wants %d", own, n, len(of[n].bones)-1)
 	}
-	return m, strings.Join(c.Own, "\x00") + "\x00", true, nil
+	return of[n], parts, true, nil
+}
+
+// plainCast takes a cast apart as it was written, which of half a million of them is much faster; ok is false where it is
+// for the JSON library to say what it is.
+func plainCast(raw []byte) (n int, parts string, ok bool) {
+	number, rest, ok := bytes.Cut(raw[len(castHead):], []byte(`,"own":["`))
+	own, end := bytes.CutSuffix(rest, []byte(`"]}`))
+	n, err := strconv.Atoi(string(number))
+	if !ok || !end || err != nil || !plain(own) {
+		return 0, "", false
+	}
+	own = bytes.ReplaceAll(own, []byte(`","`), []byte{0})
+	if bytes.IndexByte(own, '"') >= 0 {
+		return 0, "", false
+	}
+	return n, string(append(own, 0)), true
 }
 
 // cut takes the texts of its own out of an object's JSON, and leaves a zero byte in the place of each. It needs not

@@ -29,7 +29,7 @@ func (d *decider) alike(o object.Object) (*Change, error) {
 	}
 	c := &Change{
 		Cluster: d.cluster, Object: ref, Part: o.Part, Stage: StageOf(ref, o.Part, o.Sealed), Reason: o.Reason,
-		Action: Unchanged, Seal: o.Sealed != nil, UID: string(uid), Want: &prepared, Settled: true,
+		Action: Unchanged, Seal: o.Sealed != nil, UID: string(uid), Want: prepared, Settled: true,
 	}
 	if o.Sealed != nil && d.pending[o.Sealed.About] == "" {
 		return d.judge(c)

@@ -55,8 +55,9 @@ func prepare(o object.Object, owner string, adopted bool) (object.Object, error)
 type prepared struct {
 	mu   sync.Mutex
 	done map[preparation]*unstructured.Unstructured
-	same map[pair]bool // see alike
-	as   map[pair]bool // see compareOnce
+	ones map[one]*object.Object // one in memory of those that are the same
+	same map[pair]bool          // see alike
+	as   map[pair]bool          // see compareOnce
 	sets map[fieldEntry]fieldSet
 }
 
@@ -67,26 +68,40 @@ type preparation struct {
 	adopted bool
 }
 
-func (p *prepared) prepare(o object.Object, owner string, adopted bool) (object.Object, error) {
+// one is what tells most prepared objects apart.
+type one struct {
+	body   *unstructured.Unstructured
+	sealed *object.Sealed
+}
+
+// prepare is the object as it is applied. Nobody may change it: other clusters have the same.
+func (p *prepared) prepare(o object.Object, owner string, adopted bool) (*object.Object, error) {
 	key := preparation{o.Body, o.Part, owner, adopted}
 	p.mu.Lock()
-	body := p.done[key]
-	p.mu.Unlock()
-	if body != nil {
-		o.Body = body
-		return o, nil
-	}
-	o, err := prepare(o, owner, adopted)
-	if err != nil {
-		return o, err
-	}
-	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.done == nil {
-		p.done = map[preparation]*unstructured.Unstructured{}
+	body := p.done[key]
+	if body == nil {
+		p.mu.Unlock()
+		made, err := prepare(o, owner, adopted)
+		p.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+		if p.done == nil {
+			p.done, p.ones = map[preparation]*unstructured.Unstructured{}, map[one]*object.Object{}
+		}
+		if body = p.done[key]; body == nil { // somebody may have been faster
+			body = made.Body
+			p.done[key] = body
+		}
 	}
-	p.done[key] = o.Body
-	return o, nil
+	o.Body = body
+	if same := p.ones[one{body, o.Sealed}]; same != nil && *same == o {
+		return same, nil
+	}
+	own := o
+	p.ones[one{body, o.Sealed}] = &own
+	return &own, nil
 }
 
 func copied(m map[string]string) map[string]string {

@@ -104,7 +104,9 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 
 // ownBody gives a change a body that no other cluster's shares, and returns it: only such a one may be changed.
 func (c *Change) ownBody() *unstructured.Unstructured {
-	c.Want.Body = c.Want.Body.DeepCopy()
+	own := *c.Want
+	own.Body = own.Body.DeepCopy()
+	c.Want = &own
 	return c.Want.Body
 }
 

@@ -261,7 +261,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 	}
-	c.Want = &prepared
+	c.Want = prepared
 	if !d.mayTake(c, live, ours || adopt) {
 		return nil, nil
 	}

@@ -42,8 +42,9 @@ type sealer struct {
 	random io.Reader
 }
 
-// root makes a root, or takes it along from the cluster that kept it, unless there is by now one that can sign: a plan that says otherwise is out of date, and to
-// replace that root would take the ground from under whatever it has signed since.
+// root makes a root, or takes it along from the cluster that kept it, unless there is by now one that can sign: a plan
+// that says otherwise is out of date, and to replace that root would take the ground from under whatever it has signed
+// since.
 func (s sealer) root(ctx context.Context, _ string, o object.Object) (*unstructured.Unstructured, error) {
 	home := s.mesh.Home().Name
 	data, err := s.rootData(ctx, home)
