@@ -96,7 +96,7 @@ func freshWave(b *testing.B, clusters int, namespace string) plan.Plan {
 		for _, part := range []object.Part{object.PartControlPlane, object.PartGateway} {
 			add(part, fmt.Sprintf(`{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": %[1]q, "namespace": %[2]q}, "spec": {
 				"selector": {"matchLabels": {"app": %[1]q}}, "template": {"metadata": {"labels": {"app": %[1]q}}, "spec": {"containers": [{"name": "app", "image": "app"}]}}}}`,
-				strings.ReplaceAll(string(part), " ", "-"), namespace))
+				part.Label(), namespace))
 		}
 	}
 	p, err := plan.Make(plan.Input{Mesh: m, Want: want, Now: now})

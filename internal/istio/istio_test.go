@@ -190,7 +190,7 @@ func areWhole(t *testing.T, objects []object.Object) {
 		if o.Reason == "" || o.Part == "" {
 			t.Errorf("%s has no reason or no part", o.Ref())
 		}
-		if labels := o.Body.GetLabels(); labels[object.LabelMesh] != "shop" || labels[object.LabelPart] != strings.ReplaceAll(string(o.Part), " ", "-") {
+		if labels := o.Body.GetLabels(); labels[object.LabelMesh] != "shop" || labels[object.LabelPart] != o.Part.Label() {
 			t.Errorf("%s bears the labels %v", o.Ref(), labels)
 		}
 		if (o.Body.GetNamespace() == "") != slices.Contains(clusterWide, o.Body.GetKind()) {

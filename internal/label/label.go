@@ -2,11 +2,7 @@
 // is wanted no more, delete; so nothing gets them but through Own.
 package label
 
-import (
-	"strings"
-
-	"isthmus.dev/isthmus/internal/object"
-)
+import "isthmus.dev/isthmus/internal/object"
 
 // Own returns o with the labels of the mesh of that name and of o's part, beside those it has. Its body is
 // changed in place. Templates of pods are left alone: a label there would restart them.
@@ -16,10 +12,7 @@ func Own(mesh string, o object.Object) object.Object {
 		labels = map[string]string{}
 	}
 	labels[object.LabelMesh] = mesh
-	labels[object.LabelPart] = Part(o.Part)
+	labels[object.LabelPart] = o.Part.Label()
 	o.Body.SetLabels(labels)
 	return o
 }
-
-// Part is how a part is written as the value of a label, which may hold no space.
-func Part(p object.Part) string { return strings.ReplaceAll(string(p), " ", "-") }

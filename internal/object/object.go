@@ -47,6 +47,23 @@ const (
 	PartProbes       Part = "probes" // what verify brings and takes away again
 )
 
+// parts are all, for PartOf.
+var parts = []Part{PartFoundation, PartTrust, PartControlPlane, PartDiscovery, PartPolicy, PartTraffic, PartResources, PartGateway, PartProbes}
+
+// Label is how a part is written as the value of LabelPart, which may hold no space.
+func (p Part) Label() string { return strings.ReplaceAll(string(p), " ", "-") }
+
+// PartOf is the part that a label names; the label as it is where no part is written like that, as another version of
+// this program may have it.
+func PartOf(label string) Part {
+	for _, p := range parts {
+		if p.Label() == label {
+			return p
+		}
+	}
+	return Part(label)
+}
+
 // A Ref names an object without saying at which API version.
 type Ref struct {
 	Group     string `json:"group,omitempty"`

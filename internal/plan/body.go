@@ -32,7 +32,7 @@ func prepare(o object.Object, owner string, adopted bool) (object.Object, error)
 	labels := copied(o.Body.GetLabels())
 	labels[object.LabelMesh] = owner
 	if o.Part != "" {
-		labels[object.LabelPart] = strings.ReplaceAll(string(o.Part), " ", "-")
+		labels[object.LabelPart] = o.Part.Label()
 	}
 	body.SetLabels(labels)
 	notes := copied(o.Body.GetAnnotations())
@@ -122,7 +122,7 @@ func digest(body map[string]any) (string, error) {
 
 // partOf reads a live object's part from its label.
 func partOf(live *unstructured.Unstructured) object.Part {
-	return object.Part(strings.ReplaceAll(live.GetLabels()[object.LabelPart], "-", " "))
+	return object.PartOf(live.GetLabels()[object.LabelPart])
 }
 
 // A keeper is a controller that keeps a field of what we apply, and rightly so.
