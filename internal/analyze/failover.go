@@ -9,8 +9,8 @@ import (
 // replacedFailover finds rules of somebody's own that take the place of the mesh's DestinationRule for failover (package
 // traffic: host *.local in Istio's root namespace), and have no outlierDetection. Istio takes one DestinationRule for a
 // host, the whole of it: of the caller's namespace, else the service's, else the root namespace, in each the most
-// specific one (pilot/pkg/model/push_context.go, destinationRule). A rule that names subsets alone does the same; it says
-// nothing of how calls are made, so nobody is told that it says too little.
+// specific one (pilot/pkg/model/push_context.go, destinationRule). A rule that names subsets alone does the same. It says
+// nothing of how calls are made, and many are like it, so that is a note.
 func replacedFailover(w *World) []Finding {
 	said := w.failsOver()
 	if said == "" {
@@ -19,7 +19,7 @@ func replacedFailover(w *World) []Finding {
 	var all []Finding
 	for _, m := range w.members {
 		for _, r := range m.rules {
-			if r.Spec("trafficPolicy").Exists() && m.replaces(w, r) {
+			if m.replaces(w, r) {
 				all = append(all, r.withoutDetection(m, said)...)
 			}
 		}
@@ -74,15 +74,27 @@ func (r rule) detects() bool {
 // the rule's.
 func (r rule) withoutDetection(m *member, said string) []Finding {
 	at := r.Spec("trafficPolicy")
+	alone := !at.Exists()
+	if alone {
+		at = r.Spec("subsets")
+	}
 	find := func(at Value, what string) Finding {
 		f := r.find(m.Name, at)
 		f.Evidence = said
+		if alone {
+			f.Severity = Note
+		}
 		f.Seen = fmt.Sprintf("%s takes the place of the mesh's own failover for %s, and has no outlierDetection: calls do not leave endpoints there that stop answering", what, r.host)
 		f.Do = "add what the mesh's has to its trafficPolicy: connectionPool {tcp: {connectTimeout: 2s}} and outlierDetection " +
 			"{splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 3, consecutiveGatewayErrors: 0, consecutive5xxErrors: 0, interval: 1s, baseEjectionTime: 10s, maxEjectionPercent: 100}"
 		return f
 	}
-	if !r.detects() {
+	switch {
+	case !at.Exists():
+		return nil // it says nothing at all
+	case !r.detects() && alone:
+		return []Finding{find(at, "this rule, which names subsets alone,")}
+	case !r.detects():
 		return []Finding{find(at, "this rule")}
 	}
 	var all []Finding

@@ -161,7 +161,7 @@ var aboutTraffic = []Analyser{
 		ID: "ANA032", Severity: Warning, Run: replacedFailover,
 		Question: "Does every DestinationRule keep the failover that the mesh document asks for?",
 		Why:      "Istio takes one DestinationRule for a host, the whole of it. A rule of somebody's own stands in the place of the mesh's (isthmus-failover, host *.local in istio-system), and without outlierDetection calls of that host do not leave endpoints that stop answering, a dead cluster's among them. Asked only where a mesh document is given and has failover. Settings for a port stand in the place of the rule's.",
-		Do:       "Add outlierDetection and connectTimeout to its trafficPolicy. A rule with subsets and no trafficPolicy takes the mesh's place too, and is not asked about: isthmus verify and isthmus explain show what proxies have.",
+		Do:       "Add outlierDetection and connectTimeout to its trafficPolicy. Of a rule with subsets and no trafficPolicy, which takes the mesh's place too, it is a note: it was not written to say how calls are made.",
 	},
 }
 

@@ -213,7 +213,7 @@ func driftIsMended(t *testing.T, doc string) {
 
 // kills is how many times apply is killed: few in every run of the tests, 20 for the figures.
 func kills(t *testing.T) int {
-	n, err := strconv.Atoi(cmp2.Or(os.Getenv("ISTHMUS_KILLS"), "3"))
+	n, err := strconv.Atoi(cmp2.Or(os.Getenv("ISTHMUS_KILLS"), "2"))
 	if err != nil {
 		t.Fatalf("ISTHMUS_KILLS: %v", err)
 	}
