@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isthmus.dev/isthmus/internal/screen"
+	"isthmus.dev/isthmus/lab/build"
 	"isthmus.dev/isthmus/lab/config"
 	"isthmus.dev/isthmus/lab/supervise"
 )
@@ -47,6 +48,34 @@ func TestBadCommandLines(t *testing.T) {
 		code, _, errOut := runCLI(c.args...)
 		if code != c.code || !strings.Contains(errOut, c.says) {
 			t.Errorf("%s: isthmus-lab %s: exit %d, %q; want exit %d and %q", c.reason, strings.Join(c.args, " "), code, errOut, c.code, c.says)
+		}
+	}
+}
+
+// TestABuildIsShownOnce has two programs made at a time, whose signs of life come in turn: where nothing can be drawn anew
+// a line is written when something begins or ends.
+func TestABuildIsShownOnce(t *testing.T) {
+	var out bytes.Buffer
+	v := &upView{progress: screen.NewProgress(screen.Streams{Err: &out, Env: func(string) string { return "" }})}
+	for range 20 {
+		v.build(build.Event{Program: "kubelet", Doing: "building", Total: 3})
+		v.build(build.Event{Program: "etcd", Doing: "building", Total: 3})
+	}
+	v.build(build.Event{Program: "etcd", Doing: "building", Finished: 1, Total: 3, Done: true})
+	v.build(build.Event{Program: "pilot image", Doing: "building", Finished: 2, Total: 3, Done: true, Cached: true})
+	v.build(build.Event{Program: "kubelet", Doing: "building", Finished: 2, Total: 3})
+	v.build(build.Event{Program: "kubelet", Doing: "building", Finished: 3, Total: 3, Done: true, Elapsed: time.Second})
+	v.progress.Close()
+	want := []string{
+		"building kubelet (0 of 3 done)", "building etcd, building kubelet (0 of 3 done)", "building kubelet (2 of 3 done)", "3 programs and images in 1.0 s; kept",
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), out.String())
+	}
+	for i, line := range lines {
+		if !strings.Contains(line, want[i]) {
+			t.Errorf("line %d: %q, want %q", i, line, want[i])
 		}
 	}
 }

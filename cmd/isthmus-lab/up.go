@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -148,11 +149,13 @@ func next(l *lab.Lab, flag string) string {
 // upView shows how far Up is.
 type upView struct {
 	progress *screen.Progress
+	making   map[string]string // programs under way, and what is done about each: "building"
 	began    bool
 	done     map[string]bool
 }
 
 func (v *upView) build(ev build.Event) {
+	delete(v.making, ev.Program)
 	if ev.Cached || ev.Program == "" {
 		return
 	}
@@ -160,7 +163,18 @@ func (v *upView) build(ev build.Event) {
 		v.progress.Done("building", screen.Yes, fmt.Sprintf("%d programs and images in %s; kept", ev.Total, screen.Seconds(ev.Elapsed)))
 		return
 	}
-	v.progress.Set("building", fmt.Sprintf("%s %s (%d of %d) · once, then kept", ev.Doing, ev.Program, ev.Finished+1, ev.Total))
+	if ev.Done {
+		return
+	}
+	if v.making == nil {
+		v.making = map[string]string{}
+	}
+	v.making[ev.Program] = ev.Doing
+	var all []string // some are made at a time, and their signs of life come in turn
+	for _, program := range slices.Sorted(maps.Keys(v.making)) {
+		all = append(all, v.making[program]+" "+program)
+	}
+	v.progress.Set("building", fmt.Sprintf("%s (%d of %d done) · once, then kept", strings.Join(all, ", "), ev.Finished, ev.Total))
 }
 
 func (v *upView) lab(s lab.Status) {
