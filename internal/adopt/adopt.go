@@ -150,9 +150,10 @@ func (d *Document) settings(c map[string]any, at *facts.Cluster, i facts.Istiod)
 	live := func(kind, name string) object.Ref {
 		return object.Ref{Kind: kind, Namespace: istio.Namespace, Name: name}
 	}
-	values := differing(parsed(at.Object(live("ConfigMap", "values"+suffix(i))), "original-values"), parsed(fresh[live("ConfigMap", "values")], "original-values"))
+	kept := at.Object(live("ConfigMap", "values"+suffix(i)))
+	values := differing(parsed(kept, "original-values"), parsed(fresh[live("ConfigMap", "values")], "original-values"))
 	meshConfig := differing(parsed(at.Object(live("ConfigMap", "istio"+suffix(i))), "mesh"), parsed(fresh[live("ConfigMap", "istio")], "mesh"))
-	if at.Object(live("ConfigMap", "values"+suffix(i))) == nil {
+	if kept == nil {
 		d.tellf("%s: there is no ConfigMap values%s, so the values that Istio was installed with are not known; compare: isthmus plan --adopt", c["name"], suffix(i))
 	}
 	delete(values, "meshConfig") // told by the mesh configuration itself

@@ -73,10 +73,10 @@ func (r rule) detects() bool {
 // withoutDetection are the places where a rule lacks it: as a whole, or for a port, whose settings stand in the place of
 // the rule's.
 func (r rule) withoutDetection(m *member, said string) []Finding {
-	at := r.Spec("trafficPolicy")
+	at, what := r.Spec("trafficPolicy"), "this rule"
 	alone := !at.Exists()
 	if alone {
-		at = r.Spec("subsets")
+		at, what = r.Spec("subsets"), "this rule, which names subsets alone,"
 	}
 	find := func(at Value, what string) Finding {
 		f := r.find(m.Name, at)
@@ -92,10 +92,8 @@ func (r rule) withoutDetection(m *member, said string) []Finding {
 	switch {
 	case !at.Exists():
 		return nil // it says nothing at all
-	case !r.detects() && alone:
-		return []Finding{find(at, "this rule, which names subsets alone,")}
 	case !r.detects():
-		return []Finding{find(at, "this rule")}
+		return []Finding{find(at, what)}
 	}
 	var all []Finding
 	if at.Get("outlierDetection").Exists() {

@@ -51,9 +51,9 @@ type mold struct {
 
 // newMold is a mold as a record has it.
 func newMold(text string, texts []string, trees []map[string]any) *mold {
-	m := &mold{bones: strings.Split(text, gap), uid: -1, texts: texts, trees: trees}
-	m.uid = slices.IndexFunc(m.bones, func(bone string) bool { return strings.HasSuffix(bone, `"uid":"`) })
-	return m
+	bones := strings.Split(text, gap)
+	uid := slices.IndexFunc(bones, func(bone string) bool { return strings.HasSuffix(bone, `"uid":"`) })
+	return &mold{bones: bones, uid: uid, texts: texts, trees: trees}
 }
 
 // packed is an object in a mold.

@@ -53,12 +53,12 @@ func prepare(o object.Object, owner string, adopted bool) (object.Object, error)
 
 // prepared are bodies that were prepared already: what is the same object in many clusters is prepared once.
 type prepared struct {
-	mu   sync.Mutex
-	done map[preparation]*unstructured.Unstructured
-	ones map[one]*object.Object // one in memory of those that are the same
-	same map[pair]bool          // see alike
-	as   map[pair]bool          // see compareOnce
-	sets map[fieldEntry]fieldSet
+	mu      sync.Mutex
+	done    map[preparation]*unstructured.Unstructured
+	ones    map[one]*object.Object // one in memory of those that are the same
+	same    map[pair]bool          // see alike
+	settled map[pair]bool          // see compareOnce
+	sets    map[fieldEntry]fieldSet
 }
 
 type preparation struct {
@@ -118,11 +118,6 @@ func digest(body map[string]any) (string, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:16]), nil
-}
-
-// partOf reads a live object's part from its label.
-func partOf(live *unstructured.Unstructured) object.Part {
-	return object.PartOf(live.GetLabels()[object.LabelPart])
 }
 
 // A keeper is a controller that keeps a field of what we apply, and rightly so.

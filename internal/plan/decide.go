@@ -13,26 +13,29 @@ import (
 	"isthmus.dev/isthmus/internal/object"
 )
 
-// compareOnce is compare. Objects that are the same in many clusters, and wanted alike in each, are compared once where
-// they turn out to be unchanged.
+// compareOnce is compare. Objects of which facts know that they are the same in many clusters (see facts.Cluster.Like),
+// and that are wanted alike in each, are compared once where they turn out to be unchanged.
 func (d *decider) compareOnce(c *Change, live *unstructured.Unstructured) error {
-	x, plainly := pair{live, c.Want.Body}, !c.TakeOver && !c.Adopt
+	if _, _, shared := d.now.Like(c.Object); !shared || c.TakeOver || c.Adopt {
+		return d.compare(c, live)
+	}
+	x := pair{live, c.Want.Body}
 	d.prepared.mu.Lock()
-	same := plainly && d.prepared.as[x]
+	settled := d.prepared.settled[x]
 	d.prepared.mu.Unlock()
-	if same {
+	if settled {
 		c.Action, c.Settled = Unchanged, true
 		return nil
 	}
-	if err := d.compare(c, live); err != nil || !plainly || c.Action != Unchanged || !c.Settled {
+	if err := d.compare(c, live); err != nil || c.Action != Unchanged || !c.Settled {
 		return err
 	}
 	d.prepared.mu.Lock()
 	defer d.prepared.mu.Unlock()
-	if d.prepared.as == nil {
-		d.prepared.as = map[pair]bool{}
+	if d.prepared.settled == nil {
+		d.prepared.settled = map[pair]bool{}
 	}
-	d.prepared.as[x] = true
+	d.prepared.settled[x] = true
 	return nil
 }
 
@@ -172,7 +175,7 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	if live == nil || !d.ours(ref, live) {
 		return nil
 	}
-	part := partOf(live)
+	part := object.PartOf(live.GetLabels()[object.LabelPart])
 	c := &Change{
 		Cluster: d.cluster, Object: ref, Part: part, Stage: StageOf(ref, part, nil), UID: string(uid),
 		Action: Delete, Reason: cmp.Or(d.why, d.in.Dropped[d.cluster][ref], "no longer wanted"),

@@ -126,7 +126,7 @@ func (r *proving) restore(ctx context.Context) {
 	}
 	objects := r.workloads()
 	r.each(present, func(c mesh.Cluster, _ *SiteEvidence) {
-		if !r.changed[c.Name] {
+		if _, changed := r.changed[c.Name]; !changed {
 			return
 		}
 		r.Report(Step{Key: c.Name, Text: "putting the workloads back to what they were"})

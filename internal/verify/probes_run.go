@@ -25,8 +25,8 @@ type proving struct {
 	now      facts.Snapshot
 	drains   map[string]facts.Drain // as now has them
 	sites    map[string]*SiteEvidence
-	placed   []string        // clusters where something may have been written
-	changed  map[string]bool // clusters whose workloads the last calls changed
+	placed   []string                   // clusters where something may have been written
+	changed  map[string][]object.Object // what the last calls changed the workloads to, by cluster
 	attempts []*attempt
 	looked   bool               // since the last round
 	issuer   v1alpha1.JWTIssuer // of the Prover's token

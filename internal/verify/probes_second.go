@@ -28,10 +28,7 @@ func (r *proving) second(ctx context.Context) error {
 	if len(r.attempts) == part.first {
 		return nil
 	}
-	r.changed = map[string]bool{}
-	for name := range change {
-		r.changed[name] = true
-	}
+	r.changed = change
 	r.each(present, func(c mesh.Cluster, _ *SiteEvidence) {
 		objects, due := change[c.Name]
 		if !due {
