@@ -268,9 +268,8 @@ func undetected(m mesh.Mesh, from mesh.Cluster, d departure, site SiteEvidence) 
 			Next: kubectl(from, fmt.Sprintf("exec -n %s deploy/%s -c %s -- pilot-agent request GET server_info", m.Verify.Namespace, Client, proxyContainer)),
 		}
 	case d.rule != "" && d.rule != ours:
-		namespace, name, _ := strings.Cut(d.rule, "/")
 		return Reason{
-			Code: "failover-replaced", Proven: true, Next: kubectl(at, fmt.Sprintf("edit destinationrule -n %s %s", namespace, name)) + "   and add outlierDetection to its trafficPolicy",
+			Code: "failover-replaced", Proven: true, Next: addDetection(at, d.rule),
 			Text: fmt.Sprintf("DestinationRule %s in %s takes the place of %s, and has no outlierDetection: %s", d.rule, at.Name, ours, loses),
 		}
 	case d.rule == "" && known && !slices.Contains(site.Routes, ours):
@@ -284,4 +283,10 @@ func undetected(m mesh.Mesh, from mesh.Cluster, d departure, site SiteEvidence) 
 			Text: fmt.Sprintf("the client's proxy in %s has no outlier detection, though DestinationRule %s asks for it: %s", from.Name, ours, loses),
 		}
 	}
+}
+
+// addDetection is what to do about somebody's DestinationRule, namespace/name, that stands in the place of the mesh's.
+func addDetection(at mesh.Cluster, rule string) string {
+	namespace, name, _ := strings.Cut(rule, "/")
+	return kubectl(at, fmt.Sprintf("edit destinationrule -n %s %s", namespace, name)) + "   and add outlierDetection to its trafficPolicy"
 }

@@ -206,6 +206,9 @@ func leftHome(c Case) (Reason, bool) {
 	why := "though DestinationRule " + rule + " has callers prefer their own region"
 	site := c.Evidence.Sites[at.Name]
 	switch {
+	case c.Rule != "" && c.Rule != rule:
+		why = fmt.Sprintf("since DestinationRule %s takes the place of %s, by which callers prefer their own region", c.Rule, rule)
+		reason.Next, reason.Proven = addDetection(at, c.Rule), true
 	case !site.RoutesKnown:
 		why = "so DestinationRule " + rule + ", by which callers prefer their own region, is not in effect"
 	case !slices.Contains(site.Routes, rule):

@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -144,25 +146,61 @@ func TestStayingAtHomeIsSeenOnceThereIsAChoice(t *testing.T) {
 	}
 }
 
+// TestARuleThatTakesCallsFromHomeIsSeenAtOnce: the caller's proxy says whose rule it follows, and waiting changes nothing
+// about that.
+func TestARuleThatTakesCallsFromHomeIsSeenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, e := withRegions()
+		f := newFake(m)
+		f.evidence = func(x *Evidence) { *x = e }
+		f.dump = func(c string) string { return dumpOf(c, "shop", "slow", false) }
+		f.answer = func(from string, c probe.Call, _ int) probe.Result {
+			r := good(m, from, c)
+			if c.ID == "any" && from == "east" {
+				r.Clusters = map[string]int{"east": 5, "west": 5}
+			}
+			return r
+		}
+		p := f.prover()
+		p.Limits = Limits{}
+		begin := time.Now()
+		proof, err := p.Prove(t.Context())
+		if err != nil || proof.Passed || !slices.ContainsFunc(proof.Failures, func(f Failure) bool { return f.Reason.Code == "left-home" && f.Reason.Proven }) {
+			t.Fatalf("%v: %+v", err, proof.Failures)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("given up after %s, though it was clear at once", took)
+		}
+	})
+}
+
 func TestWhyCallsLeaveHome(t *testing.T) {
 	for _, c := range []struct {
 		reason     string
+		rule       string
 		site       func(*SiteEvidence)
 		text, next string
 		proven     bool
 	}{
 		{
-			"the rule was deleted", func(s *SiteEvidence) { s.RoutesKnown = true },
+			"the rule was deleted", "", func(s *SiteEvidence) { s.RoutesKnown = true },
 			"calls from east to a service that it has itself are answered by west too, since DestinationRule istio-system/isthmus-failover, " +
 				"by which callers prefer their own region, is missing in east", "isthmus apply", true,
 		},
 		{
-			"it is there", func(s *SiteEvidence) { s.RoutesKnown, s.Routes = true, []string{"istio-system/isthmus-failover"} },
+			"it is there", "istio-system/isthmus-failover", func(s *SiteEvidence) { s.RoutesKnown, s.Routes = true, []string{"istio-system/isthmus-failover"} },
 			"though DestinationRule istio-system/isthmus-failover has callers prefer their own region",
 			"kubectl --context kind-east get destinationrules -A", false,
 		},
 		{
-			"it could not be looked for", func(*SiteEvidence) {},
+			"another is in its place", "shop/slow", func(s *SiteEvidence) {
+				s.RoutesKnown, s.Routes = true, []string{"istio-system/isthmus-failover", "shop/slow"}
+			},
+			"since DestinationRule shop/slow takes the place of istio-system/isthmus-failover, by which callers prefer their own region",
+			"kubectl --context kind-east edit destinationrule -n shop slow   and add outlierDetection to its trafficPolicy", true,
+		},
+		{
+			"it could not be looked for", "", func(*SiteEvidence) {},
 			"so DestinationRule istio-system/isthmus-failover, by which callers prefer their own region, is not in effect",
 			"kubectl --context kind-east get destinationrules -A", false,
 		},
@@ -173,7 +211,7 @@ func TestWhyCallsLeaveHome(t *testing.T) {
 		e.Sites["east"] = site
 		in := Case{
 			Mesh: m, From: m.Clusters[0], To: m.Clusters[0], Path: Local, KeepsLocal: true, Evidence: e,
-			Any: &probe.Result{OK: true, Clusters: map[string]int{"east": 4, "west": 6}},
+			Any: &probe.Result{OK: true, Clusters: map[string]int{"east": 4, "west": 6}}, Rule: c.rule,
 		}
 		got := Judge(in)[0]
 		if got.Code != "left-home" || !strings.HasSuffix(got.Text, c.text) || got.Next != c.next || got.Proven != c.proven {

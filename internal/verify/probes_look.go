@@ -68,7 +68,7 @@ func (r *proving) caseOf(e errand) Case {
 		switch {
 		case a.any:
 			if e.any {
-				c.Any = &result
+				c.Any, c.Rule = &result, a.rule
 			}
 		case a.ingress, a.ask != nil: // they say nothing of calls within the mesh
 		case a.failover:

@@ -295,6 +295,7 @@ func (r *proving) round(ctx context.Context) {
 	pending, uninformed := r.pending(), r.uninformed()
 	r.looked = false
 	r.each(present, func(c mesh.Cluster, s *SiteEvidence) {
+		asked := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool { return !a.asksProxy() || a.from.Name != c.Name })
 		var wg sync.WaitGroup
 		for _, role := range Roles {
 			mine := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool {
@@ -308,15 +309,16 @@ func (r *proving) round(ctx context.Context) {
 				}
 			}
 		}
-		gone := slices.DeleteFunc(slices.Clone(pending), func(a *attempt) bool { return !a.gone || a.from.Name != c.Name })
-		for _, a := range gone {
+		for _, a := range asked {
 			if s.Pods[Client].Ready {
 				wg.Go(func() { r.detect(ctx, c, s.Pods[Client].Name, a) })
 			}
 		}
 		wg.Wait()
-		for _, a := range gone {
-			a.passed = a.moved && a.detects
+		for _, a := range asked {
+			if a.gone {
+				a.passed = a.moved && a.detects
+			}
 		}
 	})
 	r.doubtLocal(uninformed)

@@ -54,10 +54,18 @@ func (r *proving) second(ctx context.Context) error {
 	return r.call(ctx, part)
 }
 
-// detect reads from a client's own proxy whether it leaves out endpoints that do not answer, of the service that fails
-// over, and whose DestinationRule says so. Of the configuration only what has that name is asked for.
+// asksProxy tells attempts for which the caller's own proxy is asked what it has for the service: when its endpoints at
+// home are gone, and when calls went elsewhere that should have stayed.
+func (a *attempt) asksProxy() bool { return a.gone || a.any && a.local && a.tries > 0 && a.result.OK }
+
+// detect reads from a client's own proxy whether it leaves out endpoints of a service that do not answer, and whose
+// DestinationRule says so. Of the configuration only what has that name is asked for.
 func (r *proving) detect(ctx context.Context, c mesh.Cluster, pod string, a *attempt) {
-	service := fmt.Sprintf("%s.%s", FailoverService(c.Name), r.Mesh.Verify.Namespace)
+	service := AnyService(r.Mesh)
+	if a.gone {
+		service = FailoverService(c.Name)
+	}
+	service += "." + r.Mesh.Verify.Namespace
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	out, err := r.Sites[c.Name].Exec(bounded, pod, proxyContainer, "pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*"+service+".*")

@@ -221,8 +221,10 @@ func (s fakeSite) Exec(_ context.Context, pod, container string, argv ...string)
 	s.mu.Lock()
 	s.words = append(s.words, argv...)
 	s.mu.Unlock()
-	if container == proxyContainer && cmp.Equal(argv, []string{"pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*failover-" + s.name + ".isthmus-verify.*"}) {
-		return []byte(s.dump(s.name)), nil
+	for _, service := range []string{FailoverService(s.name), AnyService(s.mesh)} {
+		if container == proxyContainer && cmp.Equal(argv, []string{"pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*" + service + ".isthmus-verify.*"}) {
+			return []byte(strings.ReplaceAll(s.dump(s.name), FailoverService(s.name), service)), nil
+		}
 	}
 	if want := []string{"/isthmus", "probe", "call", "--plan"}; container != Container || !cmp.Equal(argv[:4], want) {
 		return nil, fmt.Errorf("strange command in %s/%s: %v", pod, container, argv)

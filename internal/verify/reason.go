@@ -25,9 +25,11 @@ type Case struct {
 	// Insider is how a call by a proxy of the mesh ended that should have been refused; nil for other kinds.
 	Insider *probe.Result
 	// Any is how calls ended to a service that every cluster has, and KeepsLocal tells that they should have stayed in
-	// From, which To is then; nil for others.
+	// From, which To is then; nil for others. Rule is the DestinationRule that the caller's proxy has for it; "" if it has
+	// none, or was not asked.
 	Any        *probe.Result
 	KeepsLocal bool
+	Rule       string
 	Evidence   Evidence
 }
 
