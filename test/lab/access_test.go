@@ -24,6 +24,7 @@ import (
 // through east's ingress gateway to a pod in west, and let nobody in but whom they name. Then the document says the same
 // by itself, first as a dry run.
 func TestAccess(t *testing.T) {
+	beside(t)
 	a := access{doc: originalDocument(t)}
 	before := map[string][]string{}
 	for _, c := range []string{"east", "west"} {

@@ -73,7 +73,7 @@ func helmApply(t *testing.T, cluster, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), "--context", cluster, "--kubeconfig", world.kubeconfig,
+	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), "--context", cluster, "--kubeconfig", here(t).Kubeconfig,
 		"apply", "--server-side", "--field-manager=helm", "-f", "-")
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -16,6 +16,7 @@ import (
 // TestAdoptIstioctl takes over a mesh that was made by Istio's own pages: istioctl install, gen-eastwest-gateway.sh,
 // create-remote-secret, cacerts of one root. Nothing needs to change, so no pod may restart.
 func TestAdoptIstioctl(t *testing.T) {
+	beside(t)
 	clusters := []string{"east", "west"}
 	t.Cleanup(func() { forget(t, clusters...) })
 	documented{t: t, dir: t.TempDir(), clusters: clusters}.run(t.Context())
@@ -163,6 +164,7 @@ func forget(t testing.TB, clusters ...string) {
 // TestAdoptHelm takes over what Helm installed: Istio's own charts, rendered as releases of other names than istioctl's,
 // with Helm's annotations and field manager. The cluster is alone and keeps the root that its istiod made for itself.
 func TestAdoptHelm(t *testing.T) {
+	beside(t)
 	const cluster = "north"
 	t.Cleanup(func() { forget(t, cluster) })
 	helmInstall(t, cluster)

@@ -41,9 +41,8 @@ func BenchmarkFirstMesh(b *testing.B) {
 func fresh(b *testing.B, do func(context.Context)) time.Duration {
 	b.Helper()
 	const name = "bench"
-	shared, kubeconfig := world.lab, world.kubeconfig
 	defer func() {
-		world.lab, world.kubeconfig = shared, kubeconfig
+		world.labs.give(b.Name(), nil)
 		if err := lab.Down(context.WithoutCancel(b.Context()), name, ""); err != nil {
 			b.Error(err)
 		}
@@ -55,7 +54,7 @@ func fresh(b *testing.B, do func(context.Context)) time.Duration {
 	if err := l.LoadImage(b.Context(), world.archive); err != nil {
 		b.Fatal(err)
 	}
-	world.lab, world.kubeconfig = l, l.Kubeconfig
+	world.labs.give(b.Name(), l)
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	defer cancel()
 	start := time.Now()

@@ -47,7 +47,7 @@ func document(t testing.TB, clusters ...string) string {
 // and for what has a status, which controllers write whenever they like, everything but the status.
 func versions(t testing.TB, name string) map[object.Ref]string {
 	t.Helper()
-	conn, err := cluster.Options{Kubeconfig: world.kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
+	conn, err := cluster.Options{Kubeconfig: here(t).Kubeconfig}.Dial(mesh.Cluster{Name: name, Context: name})
 	if err != nil {
 		t.Fatal(err)
 	}

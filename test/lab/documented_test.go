@@ -182,7 +182,7 @@ func (d documented) try(ctx context.Context, stdin, program string, args ...stri
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = d.dir
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+here(d.t).Kubeconfig)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut

@@ -185,7 +185,7 @@ func record(t *testing.T, cluster string) string {
 
 // away: the others lose sight of a cluster that nobody can ask, which learns of it when it answers again.
 func (d draining) away(t *testing.T) {
-	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+	if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
 		t.Fatal(err)
 	}
 	mended := false
@@ -194,7 +194,7 @@ func (d draining) away(t *testing.T) {
 			return
 		}
 		mended = true
-		if _, err := world.lab.Mend(context.WithoutCancel(t.Context()), ""); err != nil {
+		if _, err := here(t).Mend(context.WithoutCancel(t.Context()), ""); err != nil {
 			t.Error(err)
 		}
 		eventually(t, time.Minute, "west's API server answers", func() (bool, string) {

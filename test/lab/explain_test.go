@@ -153,6 +153,7 @@ var faultTable = []fault{
 // TestExplain breaks a running mesh in every way of the table. Each time a real call must fail, explain must name the
 // true cause first, and when it is mended it must find the way whole again.
 func TestExplain(t *testing.T) {
+	beside(t)
 	doc := document(t, "east", "west")
 	must(t, doc, "apply", "-f", "-")
 	defer func() { // not a cleanup: isthmus runs within the test's context

@@ -52,12 +52,12 @@ var breakages = []breakage{
 	{
 		name: "the API server of west is stopped",
 		do: func(t *testing.T, _ string) {
-			if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+			if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
 				t.Fatal(err)
 			}
 		},
 		mend: func(t *testing.T, _ string) {
-			if _, err := world.lab.Mend(t.Context(), ""); err != nil {
+			if _, err := here(t).Mend(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, time.Minute, "west's API server answers", func() (bool, string) {

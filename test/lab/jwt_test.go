@@ -24,7 +24,7 @@ import (
 // there, in every cluster. It returns its base URL.
 func issuer(t *testing.T, program string, port int, as string) string {
 	t.Helper()
-	listen := fmt.Sprintf("%s:%d", world.lab.Host(), port)
+	listen := fmt.Sprintf("%s:%d", here(t).Host(), port)
 	args := []string{"--listen", listen}
 	if as != "" {
 		args = append(args, "--issuer", as)

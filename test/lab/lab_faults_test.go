@@ -70,12 +70,12 @@ func labFaults(t *testing.T) {
 	}
 }
 
-// labCLI runs isthmus-lab on the shared lab.
+// labCLI runs isthmus-lab on the test's lab.
 func labCLI(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus-lab"), append(args, "--name", world.lab.Name)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus-lab"), append(args, "--name", here(t).Name)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("isthmus-lab %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -92,13 +92,13 @@ func behaviour(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	cmd, err := world.lab.Command(ctx, "west", []string{"curl", "-sk", "-o", "/dev/null", "-m", "1", "-w", "%{time_connect} %{http_code}", url})
+	cmd, err := here(t).Command(ctx, "west", []string{"curl", "-sk", "-o", "/dev/null", "-m", "1", "-w", "%{time_connect} %{http_code}", url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
 	cmd.Stdout = &out
-	_ = world.lab.Exec("west", cmd) // curl's exit code says no more than what it wrote
+	_ = here(t).Exec("west", cmd) // curl's exit code says no more than what it wrote
 	connected, code, _ := strings.Cut(out.String(), " ")
 	switch {
 	case code != "000" && code != "":
@@ -111,7 +111,7 @@ func behaviour(t *testing.T, url string) string {
 
 func apiserver(want string) func(*testing.T) (bool, string) {
 	return func(t *testing.T) (bool, string) {
-		c, err := world.lab.Find("west")
+		c, err := here(t).Find("west")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func apiserver(want string) func(*testing.T) (bool, string) {
 // slowAnswer asks over one connection, as clients do that were there before, until an answer takes that long.
 func slowAnswer(least time.Duration) func(*testing.T) (bool, string) {
 	return func(t *testing.T) (bool, string) {
-		c, err := world.lab.Find("west")
+		c, err := here(t).Find("west")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func slowAnswer(least time.Duration) func(*testing.T) (bool, string) {
 // processState is the state letter of a component's process, T where it is frozen, and how the lab's status has it.
 func processState(t *testing.T, component string) (letter string, state supervise.State) {
 	t.Helper()
-	s, err := world.lab.Status(t.Context())
+	s, err := here(t).Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func readerToken(t *testing.T, in, of string) string {
 // asks lists west's namespaces with a token, and tells whether the answer has that code.
 func asks(t *testing.T, token string, want int) (bool, string) {
 	t.Helper()
-	c, err := world.lab.Find("west")
+	c, err := here(t).Find("west")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func leaves(t *testing.T, two, three string, before []string) {
 // leavesAway takes north out of the document while it does not answer: the others forget it, it stays pending, and is
 // cleaned when it answers again.
 func leavesAway(t *testing.T, two string, before []string) {
-	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "north", Component: "kube-apiserver"}); err != nil {
+	if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "north", Component: "kube-apiserver"}); err != nil {
 		t.Fatal(err)
 	}
 	const pending = "north is no longer in the document and does not answer"
@@ -81,7 +81,7 @@ func leavesAway(t *testing.T, two string, before []string) {
 	if r := isthmus(t, two, "uninstall", "-f", "-", "--yes"); r.code != 1 || !strings.Contains(r.err, pending) {
 		t.Errorf("the last memory of north may go: exit %d\n%s", r.code, r.err)
 	}
-	if _, err := world.lab.Mend(t.Context(), ""); err != nil {
+	if _, err := here(t).Mend(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, "north's API server answers", func() (bool, string) {

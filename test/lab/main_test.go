@@ -1,13 +1,12 @@
 //go:build lab
 
 // Package lab_test runs Isthmus on real clusters: real API servers, kubelets, istiod and Envoy. One lab is brought
-// up once for all tests of the package (world) and taken down after the last; tests of the lab itself bring their
-// own, under other names. It needs root and a Linux machine; see docs/lab.md.
+// up once for the tests of the package, and another for those that run beside others (labs); both are taken down after
+// the last. Tests of the lab itself bring their own, under other names. It needs root and a Linux machine; see docs/lab.md.
 package lab_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,11 +25,10 @@ import (
 
 // world is what all tests share.
 var world struct {
-	programs   build.Set
-	bin        string // folder of isthmus and isthmus-lab, built from this tree
-	lab        *lab.Lab
-	kubeconfig string
-	archive    string // probeImage as a file
+	programs build.Set
+	bin      string // folder of isthmus and isthmus-lab, built from this tree
+	archive  string // probeImage as a file
+	labs     labs
 }
 
 // probeImage is what verify's workloads run here.
@@ -64,34 +62,25 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if out, err := programs.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build isthmus: %w: %s", err, out)
 	}
-	// Two runs on one machine need labs of two names.
-	name := cmp.Or(os.Getenv("ISTHMUS_TEST_LAB"), "test")
-	if err := lab.Down(ctx, name, ""); err != nil { // what a killed run left
+	if err := world.labs.down(ctx); err != nil { // what a killed run left
 		return 1, err
 	}
-	world.lab, err = up(ctx, lab.Config{Name: name, Clusters: []lab.Cluster{
-		// West and north reach each other's pods: topologies on one network are made of these two.
-		{Name: "east"}, {Name: "west"}, {Name: "north", Network: "west"},
-	}})
-	defer func() {
-		// Taken down even if the tests were interrupted: the next run wants an empty machine.
-		err = errors.Join(err, lab.Down(context.WithoutCancel(ctx), name, ""))
-	}()
-	if err != nil {
-		return 1, err
-	}
-	world.kubeconfig = world.lab.Kubeconfig
+	// Taken down even if the tests were interrupted: the next run wants an empty machine.
+	defer func() { err = errors.Join(err, world.labs.down(context.WithoutCancel(ctx))) }()
 	world.archive = filepath.Join(world.bin, "isthmus.tar")
 	if out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), "image", "--output", world.archive, "--tag", probeImage).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("isthmus image: %w: %s", err, out)
 	}
-	if err := world.lab.LoadImage(ctx, world.archive); err != nil {
+	world.labs.of, world.labs.free = map[string]*lab.Lab{}, make(chan *lab.Lab, atOnce)
+	first, err := world.labs.add(ctx)
+	if err != nil {
 		return 1, err
 	}
-	// Tests do not know of the context: an interrupted run takes the lab down here and ends.
+	world.labs.free <- first
+	// Tests do not know of the context: an interrupted run takes the labs down here and ends.
 	unwatch := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(os.Stderr, "lab tests: interrupted; taking the lab down")
-		_ = lab.Down(context.WithoutCancel(ctx), name, "")
+		fmt.Fprintln(os.Stderr, "lab tests: interrupted; taking the labs down")
+		_ = world.labs.down(context.WithoutCancel(ctx))
 		os.Exit(130)
 	})
 	defer unwatch()
@@ -121,12 +110,12 @@ type result struct {
 	took time.Duration
 }
 
-// isthmus runs the built program as a person would, against the shared lab.
+// isthmus runs the built program as a person would, against the test's lab.
 func isthmus(t testing.TB, stdin string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := command(ctx, stdin, args...)
+	cmd := command(ctx, t, stdin, args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	start := time.Now()
@@ -143,9 +132,9 @@ func isthmus(t testing.TB, stdin string, args ...string) result {
 	return r
 }
 
-func command(ctx context.Context, stdin string, args ...string) *exec.Cmd {
+func command(ctx context.Context, t testing.TB, stdin string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig, "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+here(t).Kubeconfig, "NO_COLOR=1")
 	cmd.Stdin = strings.NewReader(stdin)
 	return cmd
 }
@@ -153,7 +142,7 @@ func command(ctx context.Context, stdin string, args ...string) *exec.Cmd {
 // kill runs isthmus and kills it after some time.
 func kill(t *testing.T, after time.Duration, stdin string, args ...string) {
 	t.Helper()
-	cmd := command(t.Context(), stdin, args...)
+	cmd := command(t.Context(), t, stdin, args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +161,7 @@ func must(t testing.TB, stdin string, args ...string) result {
 	return r
 }
 
-// kubectl runs kubectl on a cluster of the shared lab and returns what it printed.
+// kubectl runs kubectl on a cluster of the test's lab and returns what it printed.
 func kubectl(t testing.TB, cluster string, args ...string) string {
 	t.Helper()
 	return kubectlInput(t, cluster, "", args...)
@@ -199,7 +188,7 @@ func runKubectl(t testing.TB, cluster, stdin string, args ...string) (string, er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), append([]string{"--context", cluster}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+here(t).Kubeconfig)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err

@@ -18,6 +18,7 @@ import (
 // other's has none: both follow the namespaces' labels, and it is the default revision that istioctl would have made.
 // Images are pulled with a secret, which verify brings along.
 func TestRevision(t *testing.T) {
+	beside(t)
 	doc := revisionDocument(t)
 	before := map[string][]string{}
 	for _, c := range []string{"east", "west"} {
@@ -109,7 +110,7 @@ func injectedBy(t *testing.T, cluster string) string {
 // isIstioctlsTag compares the default tag with what istioctl makes for the revision that is there.
 func isIstioctlsTag(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), world.programs.Program("istioctl"), "--context", "east", "tag", "generate", "default", "--revision", "canary", "--overwrite")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+world.kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+here(t).Kubeconfig)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("istioctl tag generate: %v\n%s", err, out)

@@ -34,6 +34,7 @@ var (
 // TestRouting is examples/routing on real clusters: every rule of its two files by calls from both clusters, and from
 // outside through both clusters' gateways, whose replies name the cluster and the version that answered.
 func TestRouting(t *testing.T) {
+	beside(t)
 	text, err := yaml.Marshal(inTheLab(t, routing, 2))
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func (r routes) verifies(t *testing.T) {
 	for c := range own {
 		before[c] = objects(c)
 	}
-	cmd := command(t.Context(), r.doc, "verify", "-f", "-", "-o", "json")
+	cmd := command(t.Context(), t, r.doc, "verify", "-f", "-", "-o", "json")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Start(); err != nil {
@@ -285,10 +286,10 @@ func (w way) make(t *testing.T, calls ...probe.Call) []probe.Result {
 	args := []string{"probe", "call", "--plan", "-", "-o", "json"}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := command(ctx, "", args...)
+	cmd := command(ctx, t, "", args...)
 	if w.from != "" {
 		cmd = exec.CommandContext(ctx, world.programs.Program("kubectl"), append([]string{
-			"--kubeconfig", world.kubeconfig, "--context", w.from, "-n", "traffic", "exec", "-i", "deploy/caller", "-c", "caller", "--", "/isthmus",
+			"--kubeconfig", here(t).Kubeconfig, "--context", w.from, "-n", "traffic", "exec", "-i", "deploy/caller", "-c", "caller", "--", "/isthmus",
 		}, args...)...)
 	}
 	var out, errOut bytes.Buffer

@@ -40,12 +40,14 @@ var topologies = []topology{
 // TestTopologies makes a mesh of every example in one apply, proves it, writes nothing the second time, and takes it
 // away again. Several primaries on different networks are TestMesh's.
 func TestTopologies(t *testing.T) {
-	before := map[string][]string{}
-	for _, c := range []string{"east", "west", "north"} {
-		before[c] = everything(t, c)
-	}
+	t.Parallel()
 	for _, top := range topologies {
 		t.Run(top.example, func(t *testing.T) {
+			beside(t)
+			before := map[string][]string{}
+			for _, c := range top.clusters {
+				before[c] = everything(t, c)
+			}
 			doc := top.document(t)
 			if top.example == "primary-remote" {
 				firstRound(t, doc)

@@ -107,7 +107,7 @@ const callTimeout = 5 * time.Second
 // load begins calls from a cluster's caller, and returns what waits for how they went.
 func load(t *testing.T, from, to string, rate int, long time.Duration) func() probe.LoadResult {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), world.programs.Program("kubectl"), "--kubeconfig", world.kubeconfig, "--context", from,
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), world.programs.Program("kubectl"), "--kubeconfig", here(t).Kubeconfig, "--context", from,
 		"-n", "traffic", "exec", "deploy/caller", "-c", "caller", "--",
 		"/isthmus", "probe", "load", "-o", "json", "--to", to, "--rate", fmt.Sprint(rate), "--for", long.String(), "--timeout", callTimeout.String())
 	var out, errOut bytes.Buffer
@@ -204,12 +204,12 @@ func cutOff(t *testing.T, mode string) {
 	results := watched(t, long)
 	pause(t.Context(), t, 4*time.Second)
 	cut := time.Now()
-	if _, err := world.lab.Begin(t.Context(), lab.Fault{Kind: "cut", Cluster: "west"}); err != nil {
+	if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "cut", Cluster: "west"}); err != nil {
 		t.Fatal(err)
 	}
 	pause(t.Context(), t, until)
 	healed := time.Now()
-	if _, err := world.lab.Mend(t.Context(), ""); err != nil {
+	if _, err := here(t).Mend(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	unguarded := 0
