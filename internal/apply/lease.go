@@ -344,9 +344,21 @@ func (l *locks) release(ctx context.Context, name string) {
 	<-h.done
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	uid, version := h.lease.UID, h.lease.ResourceVersion
-	_ = l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace).Delete(ctx, h.lease.Name, // taken over, or gone with its namespace
-		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
+	leases := l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace)
+	drop := func(lease *coordinationv1.Lease) error {
+		return leases.Delete(ctx, lease.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion}})
+	}
+	if !apierrors.IsConflict(drop(h.lease)) {
+		return
+	}
+	// Taken over, or renewed by us: what was stopped above may have been written, and its answer given up.
+	there, err := leases.Get(ctx, h.lease.Name, metav1.GetOptions{})
+	if err != nil {
+		return // gone with its namespace, or out of reach
+	}
+	if holder, _, _ := holderOf(there); holder.ID == l.lock.Holder.ID {
+		_ = drop(there) // as above
+	}
 }
 
 func (l *locks) releaseAll(ctx context.Context) {

@@ -148,6 +148,45 @@ func TestWhoReachesOtherClustersIsKeptOutToo(t *testing.T) {
 	}
 }
 
+// TestALockIsReleasedWhileItIsRenewed: the run ends when a renewal is written, and its answer still on the way.
+func TestALockIsReleasedWhileItIsRenewed(t *testing.T) {
+	needClusters(t)
+	anchored(t)
+	b := newBench(t, "renewed")
+	b.small()
+	renewed, answers := make(chan struct{}), 0
+	b.wrap = func(name string, rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			switch renews := req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, "/leases/"+apply.LockName("renewed")); {
+			case name != "east":
+			case renews:
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					return nil, err
+				}
+				_ = res.Body.Close() // nobody reads it
+				if answers++; answers == 1 {
+					close(renewed)
+				}
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			case isWrite(req) && strings.HasSuffix(req.URL.Path, "/namespaces/renewed"):
+				<-renewed
+			}
+			return rt.RoundTrip(req)
+		})
+	}
+	if err := b.as(t.Context(), "ann", nil); err != nil {
+		t.Fatal(err)
+	}
+	if answers == 0 {
+		t.Error("the lock was not renewed")
+	}
+	if l := b.lease("east"); l != nil {
+		t.Errorf("the lock is left: %v", l)
+	}
+}
+
 func TestALockIsTakenOver(t *testing.T) {
 	needClusters(t)
 	anchored(t)
