@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,20 +66,37 @@ func (d *desk) read(name string) string {
 	return string(raw)
 }
 
-// run runs a command line for so long at most; files are named FILE:name.
-func (d *desk) run(within time.Duration, line string) (code int, out, errs string) {
+// run runs a command line; files are named FILE:name. No node runs an istiod here and no controller ends a namespace:
+// when the command waits for one of these it is interrupted.
+func (d *desk) run(line string) (code int, out, errs string) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), within)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 3*time.Minute)
 	defer cancel()
 	args := strings.Fields(strings.ReplaceAll(line, "FILE:", d.dir+"/"))
 	args = append(args, "--kubeconfig", d.servers.Kubeconfig)
 	if !strings.Contains(line, "-f ") {
 		args = append(args, "-f", d.path("mesh.yaml"))
 	}
-	var o, e bytes.Buffer
+	var o bytes.Buffer
+	e := listener{words: []string{"waiting for ", "is being deleted"}, heard: cancel}
 	code = Run(ctx, screen.Streams{In: strings.NewReader(""), Out: &o, Err: &e, Env: func(string) string { return "" }}, args)
 	d.printed.WriteString(o.String() + e.String())
 	return code, o.String(), e.String()
+}
+
+// A listener keeps what is written, and calls heard when one of the words is in it.
+type listener struct {
+	bytes.Buffer
+	words []string
+	heard func()
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	n, err := l.Buffer.Write(p)
+	if slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(l.String(), w) }) {
+		l.heard()
+	}
+	return n, err
 }
 
 func (d *desk) kube(cluster string) kubernetes.Interface {
@@ -100,7 +118,7 @@ func (d *desk) namespace(cluster, name string) {
 
 func (d *desk) refused(line string, words ...string) {
 	d.t.Helper()
-	code, _, errs := d.run(time.Minute, line)
+	code, _, errs := d.run(line)
 	for _, w := range words {
 		if code != exitFailed || !strings.Contains(errs, w) {
 			d.t.Errorf("%s: exit %d, want %q in: %s", line, code, w, errs)
@@ -108,25 +126,19 @@ func (d *desk) refused(line string, words ...string) {
 	}
 }
 
-// minutes is for commands that end by themselves, on a busy machine too.
-const minutes = 3 * time.Minute
-
-// interrupted is when a command is that waits for what cannot happen here: no node runs an istiod.
-const interrupted = 15 * time.Second
-
 // TestPlansInFiles goes through the life of a saved plan on real API servers: the same from facts as from clusters,
 // refused when it is another mesh's, another document's or damaged, refused when something moved, going on where an
 // interruption left it.
 func TestPlansInFiles(t *testing.T) {
 	d := newDesk(t)
-	if code, out, errs := d.run(minutes, "facts -o FILE:facts.json"); code != exitDone || !strings.Contains(out, "Recorded in") {
+	if code, out, errs := d.run("facts -o FILE:facts.json"); code != exitDone || !strings.Contains(out, "Recorded in") {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
-	_, live, _ := d.run(minutes, "plan -o json")
-	if _, recorded, errs := d.run(minutes, "plan -o json --from FILE:facts.json"); live != recorded || !strings.Contains(live, `"create"`) {
+	_, live, _ := d.run("plan -o json")
+	if _, recorded, errs := d.run("plan -o json --from FILE:facts.json"); live != recorded || !strings.Contains(live, `"create"`) {
 		t.Errorf("a plan from facts is another than from the clusters: %d and %d bytes: %s", len(live), len(recorded), errs)
 	}
-	if code, _, errs := d.run(minutes, "plan --detailed-exitcode -o FILE:mesh.plan"); code != exitChanges {
+	if code, _, errs := d.run("plan --detailed-exitcode -o FILE:mesh.plan"); code != exitChanges {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
 	whole := d.read("mesh.plan")
@@ -145,7 +157,7 @@ func TestPlansInFiles(t *testing.T) {
 	d.write("with.yaml", d.read("mesh.yaml")+"  resources: [{path: files.yaml}]\n")
 	const rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web, namespace: default}\nspec: {host: web.default.svc.cluster.local, trafficPolicy: {tls: {mode: %s}}}\n"
 	d.write("files.yaml", fmt.Sprintf(rule, "ISTIO_MUTUAL"))
-	if code, _, errs := d.run(minutes, "plan -f FILE:with.yaml -o FILE:with.plan"); code != exitDone {
+	if code, _, errs := d.run("plan -f FILE:with.yaml -o FILE:with.plan"); code != exitDone {
 		t.Fatal(errs)
 	}
 	d.write("files.yaml", fmt.Sprintf(rule, "DISABLE"))
@@ -166,13 +178,12 @@ func TestPlansInFiles(t *testing.T) {
 	d.namespace("west", "istio-system")
 	d.refused("apply FILE:mesh.plan --skip-checks", "cluster west: Namespace istio-system was to be created", "was there before Isthmus", "Make a plan anew")
 
-	if code, _, errs := d.run(minutes, "plan --out FILE:mesh.plan"); code != exitDone {
+	if code, _, errs := d.run("plan --out FILE:mesh.plan"); code != exitDone {
 		t.Fatal(errs)
 	}
-	// No node runs istiod here, so an apply waits for it until it is interrupted; the second time too, with what the
-	// first one did done.
+	// An apply waits for istiod until it is interrupted; the second time too, with what the first one did done.
 	for range 2 {
-		code, out, errs := d.run(25*time.Second, "apply FILE:mesh.plan --skip-checks")
+		code, out, errs := d.run("apply FILE:mesh.plan --skip-checks")
 		if code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") || !strings.Contains(errs, "mesh.plan") || strings.Contains(errs, "moved") {
 			t.Errorf("exit %d: %s%s", code, out, errs)
 		}
@@ -188,8 +199,8 @@ func TestPlansInFiles(t *testing.T) {
 	d.uninstallsFromFiles()
 }
 
-// uninstallsFromFiles does the same with plans by which a cluster leaves, and by which everything goes. No controller
-// ends a namespace here, so each waits for that until it is interrupted.
+// uninstallsFromFiles does the same with plans by which a cluster leaves, and by which everything goes. Each waits
+// for a namespace to end until it is interrupted.
 func (d *desk) uninstallsFromFiles() {
 	d.t.Helper()
 	istiod := func(cluster string) error {
@@ -197,7 +208,7 @@ func (d *desk) uninstallsFromFiles() {
 		return err
 	}
 	for _, c := range []struct{ file, flags, gone string }{{"west.plan", " --cluster west", "west"}, {"gone.plan", "", "east"}} {
-		code, out, errs := d.run(minutes, "uninstall --out FILE:"+c.file+c.flags)
+		code, out, errs := d.run("uninstall --out FILE:"+c.file+c.flags)
 		if code != exitDone || !strings.Contains(out, "Nothing was deleted. Do it: isthmus apply") || istiod(c.gone) != nil {
 			d.t.Fatalf("exit %d: %s%s", code, out, errs)
 		}
@@ -205,7 +216,7 @@ func (d *desk) uninstallsFromFiles() {
 		d.write("edited.plan", strings.Replace(whole, `"istiod"`, `"coredns"`, 1))
 		d.refused("apply FILE:edited.plan", "edited.plan was changed after it was written")
 		d.refused("apply FILE:"+c.file+" --set spec.security.mtls=PERMISSIVE", "it was made from another document")
-		if code, _, errs := d.run(minutes, "uninstall --yes --out FILE:"+c.file); code != exitUsage {
+		if code, _, errs := d.run("uninstall --yes --out FILE:"+c.file); code != exitUsage {
 			d.t.Errorf("both done and kept: exit %d %s", code, errs)
 		}
 		account := d.kube(c.gone).CoreV1().ServiceAccounts("istio-system")
@@ -224,10 +235,10 @@ func (d *desk) uninstallsFromFiles() {
 		if err := istiod(c.gone); err != nil {
 			d.t.Errorf("a plan that was refused was done: %v", err)
 		}
-		if code, _, errs := d.run(minutes, "uninstall --out FILE:"+c.file+c.flags); code != exitDone {
+		if code, _, errs := d.run("uninstall --out FILE:"+c.file+c.flags); code != exitDone {
 			d.t.Fatal(errs)
 		}
-		if code, out, errs := d.run(interrupted, "apply FILE:"+c.file); code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") {
+		if code, out, errs := d.run("apply FILE:"+c.file); code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") {
 			d.t.Errorf("exit %d: %s%s", code, out, errs)
 		}
 		// A cluster that leaves goes when the others are ready without it, and nobody is ready here.
@@ -260,11 +271,11 @@ func TestNothingPrintsASecret(t *testing.T) {
 		"uninstall", "uninstall -o json", "apply", "apply -o json", "apply --skip-checks", "apply FILE:a.plan --skip-checks",
 		"verify", "verify -o json", "uninstall --yes", "plan --kubeconfig FILE:nothing", "apply FILE:facts.json",
 	} {
-		d.run(interrupted, line)
+		d.run(line)
 	}
 	d.forget("east", "west") // so that apply gets further, and makes secrets of its own
 	for _, line := range []string{"plan --out FILE:c.plan", "apply FILE:c.plan --skip-checks -o json", "apply --skip-checks", "plan -o json", "facts -o FILE:late.json", "uninstall --yes -o json"} {
-		d.run(interrupted, line)
+		d.run(line)
 	}
 	files := 0
 	for _, name := range []string{"a.plan", "b.plan", "c.plan", "facts.json", "facts2.json", "late.json"} {
