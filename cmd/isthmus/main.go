@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"isthmus.dev/isthmus/internal/cli"
+	_ "isthmus.dev/isthmus/internal/garbage" // a command lives for a second
 	"isthmus.dev/isthmus/internal/screen"
 )
 

@@ -48,9 +48,10 @@ type bench struct {
 	take  plan.Options
 	sealN int
 	lock  bool // take the lock as commands do; whoever left one behind is dead
-	judge map[object.SealKind]plan.Judge
-	seals func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer
-	on    *apitest.Clusters // nil: those that all tests share
+	// judges make those of one plan; nil: all that exists is right.
+	judges func() map[object.SealKind]plan.Judge
+	seals  func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer
+	on     *apitest.Clusters // nil: those that all tests share
 	// retryFor is how long a refused request is tried again; zero: as long as for readiness.
 	retryFor time.Duration
 	mu       sync.Mutex
@@ -83,11 +84,13 @@ func (b *bench) facts() facts.Snapshot {
 }
 
 func (b *bench) plan() (plan.Plan, error) {
-	judges := b.judge
+	judges := b.judges
 	if judges == nil {
-		judges = map[object.SealKind]plan.Judge{object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh}
+		judges = func() map[object.SealKind]plan.Judge {
+			return map[object.SealKind]plan.Judge{object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh}
+		}
 	}
-	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: judges, Options: b.take})
+	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: judges(), Options: b.take})
 }
 
 func fresh(mesh.Mesh, string, object.Object, facts.Snapshot) (string, error) { return "", nil }

@@ -76,7 +76,7 @@ func wholeLife(t *testing.T) life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, on: on, lock: true, judge: engine.Judges()}
+	b := &bench{t: t, on: on, lock: true, judges: engine.Judges}
 	b.seals = func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer {
 		return seal.Sealers(b.mesh, conns, time.Now, rand.Reader)
 	}

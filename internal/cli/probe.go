@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ func newProbeServe(e *env) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s.Pod = cmp.Or(s.Pod, e.Env("POD_NAME"), e.Env("HOSTNAME"))
+			runtime.GC() // it lives for long, and from here on keeps no garbage: see package garbage
 			return s.Serve(c.Context(), func(at probe.Addresses) {
 				fmt.Fprintf(e.Err, "serving http %s, grpc %s, tcp %s\n", at.HTTP, at.GRPC, at.TCP)
 			})

@@ -208,7 +208,7 @@ func (d *desk) uninstallsFromFiles() {
 		return err
 	}
 	for _, c := range []struct{ file, flags, gone string }{{"west.plan", " --cluster west", "west"}, {"gone.plan", "", "east"}} {
-		code, out, errs := d.run("uninstall --out FILE:"+c.file+c.flags)
+		code, out, errs := d.run("uninstall --out FILE:" + c.file + c.flags)
 		if code != exitDone || !strings.Contains(out, "Nothing was deleted. Do it: isthmus apply") || istiod(c.gone) != nil {
 			d.t.Fatalf("exit %d: %s%s", code, out, errs)
 		}
@@ -216,7 +216,7 @@ func (d *desk) uninstallsFromFiles() {
 		d.write("edited.plan", strings.Replace(whole, `"istiod"`, `"coredns"`, 1))
 		d.refused("apply FILE:edited.plan", "edited.plan was changed after it was written")
 		d.refused("apply FILE:"+c.file+" --set spec.security.mtls=PERMISSIVE", "it was made from another document")
-		if code, _, errs := d.run("uninstall --yes --out FILE:"+c.file); code != exitUsage {
+		if code, _, errs := d.run("uninstall --yes --out FILE:" + c.file); code != exitUsage {
 			d.t.Errorf("both done and kept: exit %d %s", code, errs)
 		}
 		account := d.kube(c.gone).CoreV1().ServiceAccounts("istio-system")
@@ -235,10 +235,10 @@ func (d *desk) uninstallsFromFiles() {
 		if err := istiod(c.gone); err != nil {
 			d.t.Errorf("a plan that was refused was done: %v", err)
 		}
-		if code, _, errs := d.run("uninstall --out FILE:"+c.file+c.flags); code != exitDone {
+		if code, _, errs := d.run("uninstall --out FILE:" + c.file + c.flags); code != exitDone {
 			d.t.Fatal(errs)
 		}
-		if code, out, errs := d.run("apply FILE:"+c.file); code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") {
+		if code, out, errs := d.run("apply FILE:" + c.file); code != exitFailed || !strings.Contains(errs, "Go on: isthmus apply") {
 			d.t.Errorf("exit %d: %s%s", code, out, errs)
 		}
 		// A cluster that leaves goes when the others are ready without it, and nobody is ready here.

@@ -105,7 +105,7 @@ func liveReader(uid types.UID) map[object.Ref]*unstructured.Unstructured {
 	return map[object.Ref]*unstructured.Unstructured{readerRef: u}
 }
 
-func TestJudgeRemoteSecret(t *testing.T) {
+func TestJudge(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	good := func() (*facts.Secret, facts.Kubeconfig) {
 		return &facts.Secret{Annotations: map[string]string{AnnotationIssued: now.Add(-time.Hour).Format(time.RFC3339)}},
@@ -171,7 +171,7 @@ func TestJudgeRemoteSecret(t *testing.T) {
 			snapshot := facts.Snapshot{Taken: now, Clusters: map[string]*facts.Cluster{
 				"east": {Name: "east", Secrets: map[string]*facts.Secret{"istio-system/istio-remote-secret-west": secret}}, "west": west,
 			}}
-			stale, err := JudgeRemoteSecret(mesh3(), "east", o, snapshot)
+			stale, err := Judge()(mesh3(), "east", o, snapshot)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -194,13 +194,14 @@ func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error
 	return Prospect{Plan: p, Facts: now}, err
 }
 
-// Judges say whether secrets that exist are still right.
+// Judges say whether secrets that exist are still right, by one snapshot.
 func Judges() map[object.SealKind]plan.Judge {
+	remote := discovery.Judge()
 	return map[object.SealKind]plan.Judge{
 		object.SealRoot:          trust.JudgeRoot,
 		object.SealIntermediate:  trust.JudgeIntermediate,
-		object.SealRemoteSecret:  discovery.JudgeRemoteSecret,
-		object.SealConfigCluster: discovery.JudgeRemoteSecret,
+		object.SealRemoteSecret:  remote,
+		object.SealConfigCluster: remote,
 	}
 }
 

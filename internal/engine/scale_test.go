@@ -24,6 +24,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/discovery"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/garbage"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
@@ -252,6 +253,7 @@ func benchmarkPlan(b *testing.B, n int, settled bool) {
 	debug.FreeOSMemory()
 	resetPeak(b)
 	for b.Loop() {
+		garbage.LeaveUntil(garbage.Enough) // as the command does
 		began, cpu := time.Now(), processor(b)
 		now := readFrom(b, path)
 		reading, cpuReading = reading+time.Since(began), cpuReading+processor(b)-cpu
