@@ -49,6 +49,7 @@ func TestDownLeavesNothing(t *testing.T) {
 
 // Whatever of the lab is killed before: down leaves nothing.
 func TestDownAfterCrash(t *testing.T) {
+	t.Parallel()
 	const name = "t-crash"
 	cases := map[string]func(*testing.T, *lab.Lab){
 		"the supervisor": func(t *testing.T, l *lab.Lab) { kill(t, supervisor(t, l)) },
@@ -89,6 +90,7 @@ func TestDownAfterCrash(t *testing.T) {
 
 // up is killed at some moment: the next one goes on, and down leaves nothing.
 func TestUpKilled(t *testing.T) {
+	t.Parallel()
 	const name = "t-killed"
 	program := filepath.Join(t.TempDir(), "isthmus-lab")
 	if out, err := exec.Command("go", "build", "-o", program, "isthmus.dev/isthmus/cmd/isthmus-lab").CombinedOutput(); err != nil {
@@ -124,6 +126,7 @@ func TestUpKilled(t *testing.T) {
 }
 
 func TestSideBySide(t *testing.T) {
+	t.Parallel()
 	done := make(chan error)
 	names := []string{"t-left", "t-right"}
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
@@ -160,6 +163,7 @@ func TestSideBySide(t *testing.T) {
 
 // A lab grows while it runs, and refuses to become another.
 func TestGrow(t *testing.T) {
+	t.Parallel()
 	const name = "t-grow"
 	hollow := lab.Cluster{Hollow: true}
 	l := up(t, lab.Config{Name: name, Clusters: []lab.Cluster{hollow}})
