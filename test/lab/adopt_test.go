@@ -166,6 +166,7 @@ func forget(t testing.TB, clusters ...string) {
 func TestAdoptHelm(t *testing.T) {
 	beside(t)
 	const cluster = "north"
+	forget(t, cluster) // the kinds that the uninstall of another test kept
 	t.Cleanup(func() { forget(t, cluster) })
 	helmInstall(t, cluster)
 	kubectl(t, cluster, "-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=120s")
