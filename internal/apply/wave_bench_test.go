@@ -146,20 +146,23 @@ func BenchmarkWaveOf20APIServers(b *testing.B) {
 }
 
 // BenchmarkWaveOfADocument is what a document asks for of as many real API servers: the whole of Istio in fresh ones, real
-// certificates and tokens included, and then another value, which starts every istiod anew. Every cluster of 20 gets 19
-// remote secrets, every one of 2 gets one.
+// certificates and tokens included, then another value, which starts every istiod anew, and then another mode of mutual
+// TLS, which nothing starts anew. Every cluster of 20 gets 19 remote secrets, every one of 2 gets one.
 func BenchmarkWaveOfADocument(b *testing.B) {
 	few, many := numbered("few-", 2), numbered("many-", 20)
 	conn := farServers(b, append(few, many...))
 	two, twenty := newFarMesh(b, few, conn), newFarMesh(b, many, conn)
+	var set []string
 	for _, wave := range []struct {
 		name string
-		set  []string
+		sets []string
 	}{
 		{"install", nil},
 		{"value", []string{"spec.istio.values.pilot.resources.requests.memory=1Gi", "spec.istio.meshConfig.accessLogFile=/dev/stdout"}},
+		{"policy", []string{"spec.security.mtls=PERMISSIVE"}},
 	} { // once: what was done is not to be done again
-		x, y := two.wave(wave.set...), twenty.wave(wave.set...)
+		set = append(set, wave.sets...)
+		x, y := two.wave(set...), twenty.wave(set...)
 		b.ReportMetric(x.Seconds(), wave.name+"-2-s")
 		b.ReportMetric(y.Seconds(), wave.name+"-20-s")
 		b.ReportMetric(y.Seconds()/x.Seconds(), wave.name+"-ratio")
