@@ -26,14 +26,35 @@ type breakage struct {
 	new           bool
 }
 
-// Where new is set, workloads must be new to meet it: proxies that run already keep the certificates that they have. These
-// come first. All others are seen by the workloads of the verify before.
+// Where new is set, workloads must be new to meet it: proxies that run already keep the certificates that they have, and
+// servers are called on while their API server is away. These come first, and leave none behind. All others are seen by
+// the workloads of the verify before.
 var breakages = []breakage{
 	{
 		name:    "west is given another root",
 		do:      func(t *testing.T, _ string) { giveAnotherRoot(t, "west") },
 		mend:    mendRoot,
 		code:    "other-root",
+		subject: "east → west",
+		new:     true,
+	},
+	{
+		name: "the API server of west is stopped",
+		do: func(t *testing.T, _ string) {
+			if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		mend: func(t *testing.T, _ string) {
+			if _, err := here(t).Mend(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
+				out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
+				return err == nil, out
+			})
+		},
+		code:    "cluster-away",
 		subject: "east → west",
 		new:     true,
 	},
@@ -52,26 +73,6 @@ var breakages = []breakage{
 		mend:    reapply,
 		code:    "remote-secret-missing",
 		subject: "east → west",
-	},
-	{
-		name: "the API server of west is stopped",
-		do: func(t *testing.T, _ string) {
-			if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
-				t.Fatal(err)
-			}
-		},
-		mend: func(t *testing.T, _ string) {
-			if _, err := here(t).Mend(t.Context(), ""); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
-				out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
-				return err == nil, out
-			})
-		},
-		code: "cluster-away",
-		// Calls to the workloads there arrive all the same; nobody can be told to make any from there.
-		subject: "west → east",
 	},
 	{
 		name: "west takes plain text",
@@ -106,11 +107,11 @@ func faults(t *testing.T, doc string) {
 	for _, b := range breakages {
 		t.Run(b.name, func(t *testing.T) {
 			b.do(t, doc)
-			args := []string{"verify", "-f", "-", "-o", "json"}
+			prove := []string{"verify", "-f", "-"}
 			if !b.new {
-				args = append(args, "--keep")
+				prove = append(prove, "--keep")
 			}
-			r := isthmus(t, doc, args...)
+			r := isthmus(t, doc, append(slices.Clone(prove), "-o", "json")...)
 			b.mend(t, doc)
 			if r.code != 4 {
 				t.Errorf("exit %d, want 4\n%s\n%s", r.code, r.out, r.err)
@@ -129,7 +130,7 @@ func faults(t *testing.T, doc string) {
 			// istiod, kubelet and the controllers come back to a restarted API server in their own time, with up to
 			// half a minute between tries (client-go's reflectors).
 			eventually(t, 4*time.Minute, "the mesh works again", func() (bool, string) {
-				r := isthmus(t, doc, "verify", "-f", "-", "--keep")
+				r := isthmus(t, doc, prove...)
 				return r.code == 0, r.out
 			})
 		})
