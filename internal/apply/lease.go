@@ -311,21 +311,25 @@ func (l *locks) renew(ctx context.Context, name string, h *held) error {
 	now := metav1.NewMicroTime(l.run.now())
 	mine.Spec.RenewTime = &now
 	got, err := leases.Update(ctx, mine, metav1.UpdateOptions{FieldManager: object.Manager})
-	if apierrors.IsConflict(err) {
-		there, getErr := leases.Get(ctx, mine.Name, metav1.GetOptions{})
-		if getErr != nil {
-			return getErr
-		}
-		holder, since, ends := holderOf(there)
-		if holder.ID != l.lock.Holder.ID {
-			return &LockedError{Mesh: l.mesh, Cluster: name, Holder: holder, Since: since, Ends: ends}
-		}
-		got, err = there, nil // an answer that was lost
+	if apierrors.IsConflict(err) { // taken over, or an answer that was lost
+		got, err = l.ours(ctx, name)
 	}
 	if err == nil {
 		h.lease = got
 	}
 	return err
+}
+
+// ours is a cluster's Lease as it is now; LockedError if it is no longer this run's.
+func (l *locks) ours(ctx context.Context, name string) (*coordinationv1.Lease, error) {
+	there, err := l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace).Get(ctx, LockName(l.mesh), metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if holder, since, ends := holderOf(there); holder.ID != l.lock.Holder.ID {
+		return nil, &LockedError{Mesh: l.mesh, Cluster: name, Holder: holder, Since: since, Ends: ends}
+	}
+	return there, nil
 }
 
 // release lets go of a cluster's Lease, if we still hold it. It is no failure when it cannot be reached: it ends.
@@ -352,11 +356,7 @@ func (l *locks) release(ctx context.Context, name string) {
 		return
 	}
 	// Taken over, or renewed by us: what was stopped above may have been written, and its answer given up.
-	there, err := leases.Get(ctx, h.lease.Name, metav1.GetOptions{})
-	if err != nil {
-		return // gone with its namespace, or out of reach
-	}
-	if holder, _, _ := holderOf(there); holder.ID == l.lock.Holder.ID {
+	if there, err := l.ours(ctx, name); err == nil { // else somebody's, gone with its namespace, or out of reach
 		_ = drop(there) // as above
 	}
 }
