@@ -127,7 +127,7 @@ func (a access) workloads(t *testing.T) {
 	kubectl(t, "east", "-n", "cluster-a", "patch", "deployment", "other", "-p",
 		`{"spec":{"template":{"spec":{"containers":[{"name":"isthmus","imagePullPolicy":"IfNotPresent","readinessProbe":{"httpGet":{"path":"/","port":8080},"periodSeconds":1}}]}}}}`)
 	for _, d := range [][3]string{{"east", "cluster-a", "service"}, {"east", "cluster-a", "other"}, {"west", "default", "cluster-a-service-v1"}} {
-		kubectl(t, d[0], "-n", d[1], "rollout", "status", "deployment", d[2], "--timeout=120s")
+		rolledOut(t, d[0], d[1], d[2])
 	}
 }
 
@@ -352,7 +352,6 @@ func (a access) enforced(t *testing.T) {
 		return code == http.StatusOK, fmt.Sprint(code, " ", body)
 	})
 	// kubelet's questions pass a proxy that lets nobody in: a pod that starts now becomes ready.
-	kubectl(t, "east", "-n", "cluster-a", "rollout", "restart", "deployment", "other")
-	kubectl(t, "east", "-n", "cluster-a", "rollout", "status", "deployment", "other", "--timeout=120s")
+	restart(t, "east", "cluster-a", "other")
 	ends(t, "other", "/allowed", http.StatusForbidden)
 }

@@ -169,7 +169,7 @@ func TestAdoptHelm(t *testing.T) {
 	forget(t, cluster) // the kinds that the uninstall of another test kept
 	t.Cleanup(func() { forget(t, cluster) })
 	helmInstall(t, cluster)
-	kubectl(t, cluster, "-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=120s")
+	rolledOut(t, cluster, "istio-system", "istiod")
 	doc := adoptingHelm(t, cluster)
 
 	if r := isthmus(t, strings.Replace(doc, "existing: {}", "selfSigned: {}", 1), "plan", "-f", "-", "--adopt"); !strings.Contains(r.out, "would come in the place of the root that istiod made for itself") {

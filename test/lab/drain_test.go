@@ -31,7 +31,7 @@ func TestDrain(t *testing.T) {
 		must(t, doc, "uninstall", "-f", "-", "--yes")
 	}()
 	place(t, clusters...)
-	applyText(t, "west", drainIngress)
+	applied(t, "west", drainIngress, "apply")
 	for _, c := range clusters {
 		reaches(t, c, clusters...)
 	}
@@ -83,7 +83,7 @@ func (d draining) refused(t *testing.T) {
 		return r.code == 1 && strings.Contains(r.err, "echo.traffic.svc.cluster.local") && strings.Contains(r.err, "--force"), r.out + r.err
 	})
 	kubectl(t, "east", "-n", "traffic", "scale", "deployment", "echo", "--replicas=1")
-	kubectl(t, "east", "-n", "traffic", "rollout", "status", "deployment", "echo", "--timeout=60s")
+	rolledOut(t, "east", "traffic", "echo")
 	reaches(t, "west", "east", "west")
 	if r := isthmus(t, d.doc, "drain", "wset", "-f", "-"); r.code != 2 || !strings.Contains(r.err, "east, west") {
 		t.Errorf("a cluster that there is not: exit %d %s", r.code, r.err)
@@ -231,8 +231,7 @@ func (d draining) lasts(t *testing.T) {
 	must(t, d.doc, "drain", "west", "-f", "-")
 	reported := time.Now()
 	for _, c := range []string{"east", "west"} {
-		kubectl(t, c, "-n", "istio-system", "rollout", "restart", "deployment", "istiod")
-		kubectl(t, c, "-n", "istio-system", "rollout", "status", "deployment", "istiod", "--timeout=120s")
+		restart(t, c, "istio-system", "istiod")
 	}
 	if r := must(t, d.doc, "apply", "-f", "-"); !strings.Contains(r.out, "nothing was written") {
 		t.Errorf("apply undoes a drain: %s", r.out)

@@ -8,8 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,23 +48,7 @@ spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: 8080}]}
 		fmt.Sprintf(app, "client", 1, probeImage, "probe, serve, --cluster, "+cluster) +
 		fmt.Sprintf(app, "echo", replicas, "lab.local/app:1.31.0", `--port, "8080", --cluster, `+cluster)
 	applied(t, cluster, objects, "apply")
-	for _, d := range []string{"client", "echo"} {
-		kubectl(t, cluster, "-n", "demo", "rollout", "status", "deployment", d, "--timeout=90s")
-	}
-}
-
-// applied applies or deletes objects.
-func applied(t testing.TB, cluster, objects, verb string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "objects.yaml")
-	if err := os.WriteFile(file, []byte(objects), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{verb, "-f", file}
-	if verb == "delete" {
-		args = append(args, "--ignore-not-found", "--wait=true")
-	}
-	kubectl(t, cluster, args...)
+	rolledOut(t, cluster, "demo", "client", "echo")
 }
 
 func istioObject(apiVersion, kind, name, spec string) string {
@@ -117,11 +99,6 @@ func patch(cluster, kind, namespace, name, content string) func(*testing.T, stri
 	return func(t *testing.T, _ string) {
 		kubectl(t, cluster, "-n", namespace, "patch", kind, name, "-p", content)
 	}
-}
-
-func restart(t *testing.T, cluster, namespace, deployment string) {
-	kubectl(t, cluster, "-n", namespace, "rollout", "restart", "deployment", deployment)
-	kubectl(t, cluster, "-n", namespace, "rollout", "status", "deployment", deployment, "--timeout=90s")
 }
 
 // eject lets echo answer with errors until the client's proxy takes it out.
@@ -176,5 +153,5 @@ func spoilToken(t *testing.T, _ string) {
 		t.Fatal(err)
 	}
 	kubectl(t, "east", "-n", "istio-system", "patch", "secret", "istio-remote-secret-west", "--type", "merge", "-p", string(content))
-	restartIstiod(t, "east")
+	restart(t, "east", "istio-system", "istiod")
 }

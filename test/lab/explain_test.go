@@ -144,7 +144,7 @@ var faultTable = []fault{
 		do: func(t *testing.T, _ string) { giveAnotherRoot(t, "west"); restart(t, "west", "demo", "echo") },
 		undo: func(t *testing.T, doc string) {
 			reapply(t, doc)
-			restartIstiod(t, "west")
+			restart(t, "west", "istio-system", "istiod")
 			restart(t, "west", "demo", "echo")
 		},
 	},

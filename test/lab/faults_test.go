@@ -86,13 +86,13 @@ var breakages = []breakage{
 	{
 		name: "a DestinationRule of somebody's own takes the place of east's failover",
 		do: func(t *testing.T, _ string) {
-			applyText(t, "east", `apiVersion: networking.istio.io/v1
+			applied(t, "east", `apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: slow, namespace: istio-system}
 spec:
   host: "*.isthmus-verify.svc.cluster.local"
   trafficPolicy: {connectionPool: {tcp: {maxConnections: 1000}}}
-`)
+`, "apply")
 		},
 		mend: func(t *testing.T, _ string) {
 			kubectl(t, "east", "-n", "istio-system", "delete", "destinationrule", "slow")
@@ -198,11 +198,6 @@ func giveAnotherRoot(t *testing.T, cluster string) {
 		t.Fatal(err)
 	}
 	kubectl(t, cluster, "-n", "istio-system", "patch", "secret", "cacerts", "--type", "merge", "-p", string(patch))
-	restartIstiod(t, cluster)
-}
-
-// restartIstiod makes istiod read its certificates now; by itself it does when the volume changes, a minute later.
-func restartIstiod(t *testing.T, cluster string) {
-	kubectl(t, cluster, "-n", "istio-system", "rollout", "restart", "deployment", "istiod")
-	kubectl(t, cluster, "-n", "istio-system", "rollout", "status", "deployment", "istiod", "--timeout=90s")
+	// It reads its certificates now; by itself it does when the volume changes, a minute later.
+	restart(t, cluster, "istio-system", "istiod")
 }

@@ -27,8 +27,8 @@ func leaves(t *testing.T, two, three string, before []string) {
 			"-p", `{"spec": {"selector": {"app": "server"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}`)
 	}
 	// A rule of its own in place of the mesh's failover, with which callers would prefer their own cluster.
-	applyText(t, "east", `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: isthmus-verify},
-		spec: {host: all.isthmus-verify.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}}`)
+	applied(t, "east", `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: isthmus-verify},
+		spec: {host: all.isthmus-verify.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}}`, "apply")
 	eventually(t, time.Minute, "all three clusters answer", func() (bool, string) {
 		by := call(t, t.Context(), "east").by
 		return by["east"] > 0 && by["west"] > 0 && by["north"] > 0, fmt.Sprint(by)

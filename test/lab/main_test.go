@@ -177,6 +177,16 @@ func kubectlInput(t testing.TB, cluster, stdin string, args ...string) string {
 	return out
 }
 
+// applied applies or deletes objects.
+func applied(t testing.TB, cluster, objects, verb string) {
+	t.Helper()
+	args := []string{verb, "-f", "-"}
+	if verb == "delete" {
+		args = append(args, "--ignore-not-found", "--wait=true")
+	}
+	kubectlInput(t, cluster, objects, args...)
+}
+
 // tryKubectl is kubectl where failing is an answer.
 func tryKubectl(t testing.TB, cluster string, args ...string) (string, error) {
 	t.Helper()
@@ -192,6 +202,35 @@ func runKubectl(t testing.TB, cluster, stdin string, args ...string) (string, er
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
+}
+
+// restart lets a Deployment's pods be made anew, and waits for them.
+func restart(t testing.TB, cluster, namespace, deployment string) {
+	t.Helper()
+	kubectl(t, cluster, "-n", namespace, "rollout", "restart", "deployment", deployment)
+	rolledOut(t, cluster, namespace, deployment)
+}
+
+// rolledOut waits until the pods of Deployments are those of their last change, and ready. If that takes too long, it
+// says what became of them.
+func rolledOut(t testing.TB, cluster, namespace string, deployments ...string) {
+	t.Helper()
+	for _, d := range deployments {
+		out, err := tryKubectl(t, cluster, "-n", namespace, "rollout", "status", "deployment", d, "--timeout=100s")
+		if err == nil {
+			continue
+		}
+		seen := []string{out}
+		for _, look := range [][]string{
+			{"get", "deployment,replicaset,pod", "-o", "wide"},
+			{"get", "events", "--sort-by=.lastTimestamp"},
+			{"logs", "deployment/" + d, "--all-containers", "--all-pods", "--prefix", "--tail=30"},
+		} {
+			out, _ := tryKubectl(t, cluster, append([]string{"-n", namespace}, look...)...) // its error is in out
+			seen = append(seen, out)
+		}
+		t.Fatalf("%s: Deployment %s/%s is not rolled out: %v\n%s", cluster, namespace, d, err, strings.Join(seen, "\n"))
+	}
 }
 
 // eventually polls until ok, and fails with what was last seen when the deadline has passed.

@@ -156,11 +156,10 @@ func (r routes) made(t *testing.T) {
 			}
 		}
 		kubectl(t, c, "-n", "traffic", "wait", "--for=condition=Programmed", "gateway.gateway.networking.k8s.io/door", "--timeout=120s")
-		kubectl(t, c, "-n", "traffic", "rollout", "status", "deployment", "door-istio", "--timeout=120s")
-		kubectl(t, c, "-n", "traffic", "rollout", "status", "deployment", "caller", "--timeout=120s")
+		rolledOut(t, c, "traffic", "door-istio", "caller")
 	}
-	kubectl(t, "east", "-n", "traffic", "rollout", "status", "deployment", "echo-v1", "--timeout=120s")
-	kubectl(t, "west", "-n", "traffic", "rollout", "status", "deployment", "echo-v2", "--timeout=120s")
+	rolledOut(t, "east", "traffic", "echo-v1")
+	rolledOut(t, "west", "traffic", "echo-v2")
 	for c := range own {
 		reaches(t, c, "east", "west")
 	}
@@ -226,7 +225,7 @@ func (r routes) verifies(t *testing.T) {
 	kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-ingressgateway", "--replicas=0")
 	defer func() {
 		kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-ingressgateway", "--replicas=1")
-		kubectl(t, "west", "-n", "istio-system", "rollout", "status", "deployment", "istio-ingressgateway", "--timeout=120s")
+		rolledOut(t, "west", "istio-system", "istio-ingressgateway")
 		must(t, r.doc, "apply", "-f", "-")
 	}()
 	eventually(t, time.Minute, "west's ingress gateway has no pod", func() (bool, string) {

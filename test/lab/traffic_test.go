@@ -64,18 +64,11 @@ spec:
 func place(t *testing.T, clusters ...string) {
 	t.Helper()
 	for _, c := range clusters {
-		applyText(t, c, strings.ReplaceAll(trafficWorkloads, "CLUSTER", c))
+		applied(t, c, strings.ReplaceAll(trafficWorkloads, "CLUSTER", c), "apply")
 	}
 	for _, c := range clusters {
-		for _, d := range []string{"echo", "caller"} {
-			kubectl(t, c, "-n", "traffic", "rollout", "status", "deployment", d, "--timeout=120s")
-		}
+		rolledOut(t, c, "traffic", "echo", "caller")
 	}
-}
-
-func applyText(t *testing.T, cluster, text string) {
-	t.Helper()
-	kubectlInput(t, cluster, text, "apply", "-f", "-")
 }
 
 func displace(t *testing.T, clusters ...string) {
