@@ -50,8 +50,10 @@ type bench struct {
 	lock  bool // take the lock as commands do; whoever left one behind is dead
 	// judges make those of one plan; nil: all that exists is right.
 	judges func() map[object.SealKind]plan.Judge
-	seals  func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer
-	on     *apitest.Clusters // nil: those that all tests share
+	// restart judges what must start anew; nil: nothing.
+	restart plan.Judge
+	seals   func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer
+	on      *apitest.Clusters // nil: those that all tests share
 	// retryFor is how long a refused request is tried again; zero: as long as for readiness.
 	retryFor time.Duration
 	mu       sync.Mutex
@@ -90,7 +92,7 @@ func (b *bench) plan() (plan.Plan, error) {
 			return map[object.SealKind]plan.Judge{object.SealRoot: fresh, object.SealIntermediate: fresh, object.SealRemoteSecret: fresh}
 		}
 	}
-	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: judges(), Options: b.take})
+	return plan.Make(plan.Input{Mesh: b.mesh, Want: b.want, Now: b.facts(), Judges: judges(), Restart: b.restart, Options: b.take})
 }
 
 func fresh(mesh.Mesh, string, object.Object, facts.Snapshot) (string, error) { return "", nil }

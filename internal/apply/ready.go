@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/plan"
 )
 
@@ -66,6 +67,13 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 			return &NotReadyError{Cluster: c.Cluster, Object: c.Object, After: r.since(began), Why: "somebody deleted it"}
 		}
 		ready, failed, why := plan.Ready(live)
+		untold := ""
+		if ready && c.Restarted {
+			if untold, err = w.untold(ctx); err != nil {
+				return w.failed("read", err)
+			}
+			ready = untold == ""
+		}
 		if ready {
 			r.did(wave, c, began, address(c.Object, plan.Addresses(live)))
 			return nil
@@ -75,7 +83,7 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 		over := failed && c.Action != plan.Unchanged || passed > limit
 		if passed > explainAfter && (over || r.since(asked) > 2*time.Second) {
 			asked = r.now()
-			why = cmp.Or(w.reason(ctx, live), why)
+			why = cmp.Or(untold, w.reason(ctx, live), why)
 			if why != said && !over {
 				said = why
 				r.says(wave, c, began, "waiting for "+c.Object.String()+": "+why, nil)
@@ -94,6 +102,31 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 			return err
 		}
 	}
+}
+
+// untold says what an istiod that started anew for another root still has to do; "" for nothing. It writes the root
+// that workloads trust only once it leads its cluster, which it tries every 7.5 s and, after one that ended without a
+// word, for 30 s (istio: pilot/pkg/leaderelection). A pod that starts before that has the old root until its kubelet looks
+// again, a minute or more, and trusts no istiod meanwhile.
+func (w writer) untold(ctx context.Context) (string, error) {
+	namespace, core := w.change.Object.Namespace, w.conn.Kube.CoreV1()
+	var holds, tells []facts.Certificate
+	err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+		cacerts, err := core.Secrets(namespace).Get(ctx, facts.CACerts, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		told, err := core.ConfigMaps(namespace).Get(ctx, facts.RootConfigMap, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		holds, tells = facts.Certificates(cacerts.Data[facts.RootFile]), facts.Certificates([]byte(told.Data[facts.RootFile]))
+		return nil
+	})
+	if err != nil || len(holds) == 0 || slices.ContainsFunc(tells, func(c facts.Certificate) bool { return c.Fingerprint == holds[0].Fingerprint }) {
+		return "", err
+	}
+	return "it has not told workloads of its root yet (ConfigMap " + facts.RootConfigMap + ")", nil
 }
 
 // live reads the object; nil when it does not exist.

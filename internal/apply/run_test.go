@@ -2,11 +2,13 @@ package apply_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 )
@@ -351,5 +354,46 @@ func TestWhatAnEarlierRunLeftIsWaitedFor(t *testing.T) {
 		if err != nil || len(set.Done) != writes {
 			t.Errorf("%v and %v, want %d changes", err, set.Done, writes)
 		}
+	}
+}
+
+// TestAnIstiodOfAnotherRootIsReadyWhenItHasToldIt: its pods run at once, and workloads that start before it has written
+// the new root would trust the old one.
+func TestAnIstiodOfAnotherRootIsReadyWhenItHasToldIt(t *testing.T) {
+	b := newBench(t, "another-root")
+	b.small()
+	b.converge()
+	istiod, cacerts, told := ref("apps", "Deployment", b.mesh.Name, "istiod"), ref("", "Secret", b.mesh.Name, facts.CACerts), ref("", "ConfigMap", b.mesh.Name, facts.RootConfigMap)
+	text := func(ca string) string {
+		raw, err := base64.StdEncoding.DecodeString(ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	root := makeCA()
+	tell := marshal(t, map[string]any{"data": map[string]string{facts.RootFile: text(root)}})
+	for _, c := range []string{"east", "west"} {
+		patch(t, c, cacerts, "test", `{"data": {"`+facts.RootFile+`": "`+root+`"}}`)
+		create(t, c, "pilot-discovery", `{apiVersion: v1, kind: ConfigMap, metadata: {name: `+told.Name+`, namespace: `+told.Namespace+`}, data: {`+facts.RootFile+`: `+strconv.Quote(text(testCA))+`}}`)
+	}
+	patch(t, "west", told, "pilot-discovery", tell)
+	b.restart = func(_ mesh.Mesh, _ string, o object.Object, _ facts.Snapshot) (string, error) {
+		if o.Body.GetName() == istiod.Name {
+			return "holds another root", nil
+		}
+		return "", nil
+	}
+	const untold = "it has not told workloads of its root yet (ConfigMap " + facts.RootConfigMap + ")"
+	var said []string
+	a := apply.Applier{Conns: b.conns(), Sealers: b.sealers(), ReadyFor: ready}
+	set, err := a.Apply(t.Context(), b.mustPlan(), func(e apply.Event) {
+		if strings.HasSuffix(e.Text, untold) {
+			said = append(said, e.Cluster)
+			patch(t, e.Cluster, told, "pilot-discovery", tell)
+		}
+	})
+	if want := []string{"east"}; err != nil || len(set.Done) != 2 || !slices.Equal(said, want) {
+		t.Errorf("%v and %v, waited for %v, want two restarts and that only %v is waited for", err, set.Done, said, want)
 	}
 }

@@ -93,7 +93,7 @@ func (j *judge) trust() (Hop, bool) {
 
 func roots(s *Site) []facts.Certificate {
 	if x := s.Facts.Secrets[rootNamespace+"/cacerts"]; x != nil {
-		return x.Certificates["root-cert.pem"]
+		return x.Certificates[facts.RootFile]
 	}
 	if x := s.Facts.Secrets[rootNamespace+"/istio-ca-secret"]; x != nil {
 		return x.Certificates["ca-cert.pem"]

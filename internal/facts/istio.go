@@ -193,11 +193,11 @@ func (g *gatherer) istiodConfig(ctx context.Context, i *Istiod) error {
 // istiodRoots reads what an istiod trusts now, and since when it runs. It reads its root when it starts and keeps it,
 // whatever becomes of the Secret (istio: pilot/pkg/bootstrap/istio_ca.go, handleEvent).
 func (g *gatherer) istiodRoots(ctx context.Context, i *Istiod, selector *metav1.LabelSelector) error {
-	cm, err := g.conn.Kube.CoreV1().ConfigMaps(i.Namespace).Get(ctx, "istio-ca-root-cert", metav1.GetOptions{})
+	cm, err := g.conn.Kube.CoreV1().ConfigMaps(i.Namespace).Get(ctx, RootConfigMap, metav1.GetOptions{})
 	if err != nil {
 		return g.tolerate(err, Right{Verb: "get", Resource: "configmaps", Namespace: i.Namespace})
 	}
-	for _, c := range parse([]byte(cm.Data["root-cert.pem"])) {
+	for _, c := range parse([]byte(cm.Data[RootFile])) {
 		i.Roots = append(i.Roots, sum(c.Raw))
 	}
 	pods, err := g.conn.Kube.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})

@@ -46,10 +46,20 @@ func (g *gatherer) wellKnownSecrets(ctx context.Context) error {
 	return g.secretsOf(ctx, object.IstioNamespace)
 }
 
+const (
+	// CACerts is the Secret with the authority that an istiod was given (istio: security/pkg/pki/ca, CACertsSecret).
+	CACerts = "cacerts"
+	// RootConfigMap is the ConfigMap by which istiod tells the workloads of each namespace what to trust (istio:
+	// pilot/pkg/serviceregistry/kube/controller, CACertNamespaceConfigMap).
+	RootConfigMap = "istio-ca-root-cert"
+	// RootFile is the data key of the roots in either.
+	RootFile = "root-cert.pem"
+)
+
 // secretsOf reads what an istiod of a namespace signs with: an intermediate that it was given, or the root that it
 // made itself (istio: security/pkg/pki/ca, CACertsSecret and CASecret).
 func (g *gatherer) secretsOf(ctx context.Context, namespace string) error {
-	for _, name := range []string{"cacerts", "istio-ca-secret"} {
+	for _, name := range []string{CACerts, "istio-ca-secret"} {
 		if err := g.secret(ctx, namespace, name); err != nil {
 			return err
 		}

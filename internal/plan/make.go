@@ -278,7 +278,7 @@ func (d *decider) change(o object.Object) (*Change, error) {
 			return nil, nil
 		}
 		if restart != "" && c.Action == Configure {
-			c.Reason = restart
+			c.Reason, c.Restarted = restart, true
 		}
 	}
 	if o.Sealed != nil && !aboutPending && (!c.TakeOver || !authority(o.Sealed)) {

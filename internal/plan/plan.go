@@ -64,6 +64,9 @@ type Change struct {
 	Inherit []string `json:"inherit,omitempty"`
 	// Beside tells that the object is somebody else's, does what is wanted, and is left to them.
 	Beside bool `json:"beside,omitempty"`
+	// Restarted tells that the object is an istiod that starts anew for the root in its cacerts: it is ready when that
+	// is the root that it tells workloads to trust.
+	Restarted bool `json:"restarted,omitempty"`
 	// Want is the object to apply; nil for Delete. Its sealed content is not in it.
 	Want *object.Object `json:"-"`
 	// First is applied before all other changes of the cluster; only the inventory has one. It lists what is ours

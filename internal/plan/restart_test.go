@@ -45,6 +45,8 @@ func TestRestart(t *testing.T) {
 		Reason string
 		Fields []FieldDiff
 		Impact []string
+		// Restarted is what apply waits longer for.
+		Restarted bool
 	}
 	steps := []struct {
 		reason   string
@@ -57,12 +59,14 @@ func TestRestart(t *testing.T) {
 			Configure, "holds another root",
 			[]FieldDiff{{Path: "spec.template.metadata", To: `{"annotations":{"isthmus.dev/restarted":"after revision 1"}}`}},
 			[]string{"restarts istiod (2 pods)"},
+			true,
 		}},
 		{"it has: the mark stays and nothing is written", "", "2", seen{Action: Unchanged, Reason: "is needed"}},
 		{"and once more, later", "holds another root again", "2", seen{
 			Configure, "holds another root again",
 			[]FieldDiff{{Path: "spec.template.metadata.annotations.isthmus.dev/restarted", From: "after revision 1", To: "after revision 2"}},
 			[]string{"restarts istiod (2 pods)"},
+			true,
 		}},
 		{"that too stays", "", "3", seen{Action: Unchanged, Reason: "is needed"}},
 	}
@@ -70,7 +74,7 @@ func TestRestart(t *testing.T) {
 		why = s.why
 		revise(s.revision)
 		c := next()
-		if diff := cmp.Diff(s.want, seen{c.Action, c.Reason, c.Fields, c.Impact}); diff != "" {
+		if diff := cmp.Diff(s.want, seen{c.Action, c.Reason, c.Fields, c.Impact, c.Restarted}); diff != "" {
 			t.Errorf("%s: -want +got\n%s", s.reason, diff)
 		}
 	}

@@ -246,7 +246,7 @@ func ownRoot(f *facts.Cluster, root *facts.Certificate) *End {
 		return nil
 	}
 	var other *End
-	for _, x := range s.Certificates["root-cert.pem"] {
+	for _, x := range s.Certificates[facts.RootFile] {
 		if x.SPKI == root.SPKI {
 			return nil
 		}

@@ -22,6 +22,7 @@ package trust
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/label"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
@@ -38,7 +39,7 @@ const (
 	// Namespace is where istiod reads its authority from.
 	Namespace = object.IstioNamespace
 	// CACerts is the Secret that it reads (istio.io/istio/security/pkg/pki/ca: CACertsSecret).
-	CACerts = "cacerts"
+	CACerts = facts.CACerts
 	// SelfSigned is the Secret in which istiod keeps the root that it makes for itself where it finds no cacerts.
 	SelfSigned = "istio-ca-secret"
 	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).
@@ -48,7 +49,7 @@ const (
 	// CertChain is the data key of the intermediate and all above it.
 	CertChain = "cert-chain.pem"
 	// RootBundle is the data key of what proxies are told to trust.
-	RootBundle = "root-cert.pem"
+	RootBundle = facts.RootFile
 )
 
 // Objects returns the Secrets of a mesh's trust, without content: the root in the home cluster, an intermediate

@@ -156,7 +156,7 @@ func cacertsWhole(in Input) []Finding {
 		if madeHere(s, in.Mesh) {
 			f.Severity, f.Do = Warning, "isthmus apply"
 		}
-		for _, key := range []string{"ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem"} {
+		for _, key := range []string{"ca-cert.pem", "ca-key.pem", facts.RootFile, "cert-chain.pem"} {
 			if !slices.Contains(s.Keys, key) {
 				f.Seen = fmt.Sprintf("cacerts lacks %s: istiod does not start with it", key)
 				break
@@ -190,7 +190,7 @@ func chainHolds(s *facts.Secret) bool {
 	}
 	at := ca[0]
 	for range len(by) + 1 {
-		if slices.ContainsFunc(s.Certificates["root-cert.pem"], func(r facts.Certificate) bool { return r.Fingerprint == at.Fingerprint }) {
+		if slices.ContainsFunc(s.Certificates[facts.RootFile], func(r facts.Certificate) bool { return r.Fingerprint == at.Fingerprint }) {
 			return true
 		}
 		above, ok := by[at.IssuedBy]

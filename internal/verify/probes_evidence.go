@@ -132,7 +132,7 @@ func (e Evidence) roots(m mesh.Mesh, cluster mesh.Cluster) []string {
 		return nil
 	}
 	var roots []string
-	for _, c := range f.Secrets[secret].Certificates["root-cert.pem"] {
+	for _, c := range f.Secrets[secret].Certificates[facts.RootFile] {
 		roots = append(roots, c.Fingerprint)
 	}
 	return roots
