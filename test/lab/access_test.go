@@ -197,7 +197,7 @@ func enter(t *testing.T, address, host, path, token string) (int, probe.Reply, s
 func (a access) carries(t *testing.T) {
 	address := ingress(t, "east")
 	pod := kubectl(t, "west", "-n", "default", "get", "pods", "-l", "app=cluster-a-service", "-o", "jsonpath={.items[0].metadata.name}")
-	eventually(t, time.Minute, "a call through east's gateway arrives in west", func() (bool, string) {
+	eventually(t, "a call through east's gateway arrives in west", func() (bool, string) {
 		code, reply, body := enter(t, address, "example.com", "/cluster-a-service", "")
 		return code == http.StatusOK && reply.Pod == pod &&
 			reply.Caller == "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account", fmt.Sprint(code, " ", body)
@@ -234,7 +234,7 @@ func container(deployment string) string {
 // ends polls until a call ends with a status; a policy takes moments to reach a proxy.
 func ends(t *testing.T, deployment, path string, code int) {
 	t.Helper()
-	eventually(t, time.Minute, fmt.Sprintf("%s calls %s: %d", deployment, path, code), func() (bool, string) {
+	eventually(t, fmt.Sprintf("%s calls %s: %d", deployment, path, code), func() (bool, string) {
 		r := from(t, deployment, path)
 		if code == http.StatusOK {
 			return r.OK && r.Reply.Caller == "spiffe://cluster.local/ns/cluster-a/sa/"+map[string]string{"service": "service", "other": "default"}[deployment], fmt.Sprintf("%+v", r)
@@ -285,7 +285,7 @@ func (a access) pruned(t *testing.T) {
 func letIn(t *testing.T, deployment string) {
 	t.Helper()
 	const often = 25
-	eventually(t, time.Minute, deployment+" is let in", func() (bool, string) {
+	eventually(t, deployment+" is let in", func() (bool, string) {
 		for row := range often {
 			if r := from(t, deployment, "/"); !r.OK {
 				return false, fmt.Sprintf("after %d calls: %+v", row, r)
@@ -314,7 +314,7 @@ func (a access) dryRun(t *testing.T) {
 	a.spec()["access"] = rules("dryRun")
 	must(t, a.text(t), "apply", "-f", "-")
 	const caller = "spiffe://cluster.local/ns/cluster-a/sa/default"
-	eventually(t, 2*time.Minute, "the report names the caller that would be refused", func() (bool, string) {
+	eventually(t, "the report names the caller that would be refused", func() (bool, string) {
 		for _, deployment := range []string{"service", "other"} {
 			if r := from(t, deployment, "/allowed?token=CANARY"); !r.OK {
 				t.Fatalf("a dry run refuses %s: %+v", deployment, r)
@@ -347,7 +347,7 @@ func (a access) enforced(t *testing.T) {
 	ends(t, "service", "/allowed", http.StatusOK)
 	ends(t, "service", "/allowed/too", http.StatusOK)
 	ends(t, "service", "/elsewhere", http.StatusForbidden)
-	eventually(t, time.Minute, "the ingress gateway leads there still", func() (bool, string) {
+	eventually(t, "the ingress gateway leads there still", func() (bool, string) {
 		code, _, body := enter(t, ingress(t, "east"), "example.com", "/cluster-a-service", "")
 		return code == http.StatusOK, fmt.Sprint(code, " ", body)
 	})

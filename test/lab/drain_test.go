@@ -78,7 +78,7 @@ spec:
 
 func (d draining) refused(t *testing.T) {
 	kubectl(t, "east", "-n", "traffic", "scale", "deployment", "echo", "--replicas=0")
-	eventually(t, time.Minute, "drain names the service whose pods are in west alone", func() (bool, string) {
+	eventually(t, "drain names the service whose pods are in west alone", func() (bool, string) {
 		r := isthmus(t, d.doc, "drain", "west", "-f", "-")
 		return r.code == 1 && strings.Contains(r.err, "echo.traffic.svc.cluster.local") && strings.Contains(r.err, "--force"), r.out + r.err
 	})
@@ -197,7 +197,7 @@ func (d draining) away(t *testing.T) {
 		if _, err := here(t).Mend(context.WithoutCancel(t.Context()), ""); err != nil {
 			t.Error(err)
 		}
-		eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
+		eventually(t, "west's API server answers", func() (bool, string) {
 			out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
 			return err == nil, out
 		})
@@ -218,7 +218,7 @@ func (d draining) away(t *testing.T) {
 	if r := must(t, d.doc, "status", "-f", "-"); !strings.Contains(r.out, "west is drained") {
 		t.Errorf("status does not say it: %s", r.out)
 	}
-	eventually(t, time.Minute, "west's own calls go to east", func() (bool, string) {
+	eventually(t, "west's own calls go to east", func() (bool, string) {
 		r := load(t, "west", "http://echo.traffic:80/", 20, time.Second)()
 		return r.Clusters["west"] == 0 && r.Answered > 0, fmt.Sprint(r.Clusters, r.Misses)
 	})

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // demo is a client and an echo service in a cluster, with so many echo pods.
@@ -105,7 +104,7 @@ func patch(cluster, kind, namespace, name, content string) func(*testing.T, stri
 func eject(t *testing.T, _ string) {
 	applied(t, "east", ejecting, "apply")
 	calls := strings.TrimSuffix(strings.Repeat(`{"to":"http://echo.demo/?codes=503"},`, 8), ",")
-	eventually(t, 30*time.Second, "the proxy has the rule and ejects", func() (bool, string) {
+	eventually(t, "the proxy has the rule and ejects", func() (bool, string) {
 		out, _ := tryKubectl(t, "east", "-n", "demo", "exec", "deploy/client", "-c", "app", "--", "/isthmus", "probe", "call", "-o", "json", "--plan", "["+calls+"]")
 		return strings.Contains(out, "no healthy upstream"), out
 	})
@@ -128,7 +127,7 @@ spec:
 `
 
 func strangerReady(t *testing.T) {
-	kubectl(t, "west", "-n", "demo", "wait", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
+	kubectl(t, "west", "-n", "demo", "wait", "--for=condition=Ready", "pod/stranger", "--timeout="+patience.String())
 }
 
 func noStranger(t *testing.T, _ string) { applied(t, "west", strangerPod, "delete") }

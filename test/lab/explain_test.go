@@ -143,8 +143,7 @@ var faultTable = []fault{
 		name: "west is given another root", code: "other-root",
 		do: func(t *testing.T, _ string) { giveAnotherRoot(t, "west"); restart(t, "west", "demo", "echo") },
 		undo: func(t *testing.T, doc string) {
-			reapply(t, doc)
-			restart(t, "west", "istio-system", "istiod")
+			reapply(t, doc) // which restarts istiod too
 			restart(t, "west", "demo", "echo")
 		},
 	},
@@ -201,7 +200,7 @@ func (f fault) run(t *testing.T, doc string) {
 	}
 	broke := time.Now()
 	var p explain.Path
-	eventually(t, 90*time.Second, "explain names "+f.code+" and a real call fails", func() (bool, string) {
+	eventually(t, "explain names "+f.code+" and a real call fails", func() (bool, string) {
 		p = path(t, doc, append([]string{"--probe"}, args...)...)
 		return p.Cause != nil && p.Cause.Code == f.code && p.Probe != nil && p.Probe.Agrees && p.Probe.Err == "", spoken(p)
 	})
@@ -216,7 +215,7 @@ func (f fault) run(t *testing.T, doc string) {
 // whole waits until a way is whole and a real call proves it.
 func whole(t *testing.T, doc string, args []string) {
 	t.Helper()
-	eventually(t, 2*time.Minute, "the way is whole", func() (bool, string) {
+	eventually(t, "the way is whole", func() (bool, string) {
 		p := path(t, doc, append([]string{"--probe"}, args...)...)
 		return p.Delivered && p.Probe != nil && p.Probe.Delivered && p.Probe.Agrees, spoken(p)
 	})

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/trust"
 	"isthmus.dev/isthmus/internal/verify"
 	"isthmus.dev/isthmus/lab"
@@ -49,7 +50,7 @@ var breakages = []breakage{
 			if _, err := here(t).Mend(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, time.Minute, "west's API server answers", func() (bool, string) {
+			eventually(t, "west's API server answers", func() (bool, string) {
 				out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
 				return err == nil, out
 			})
@@ -129,7 +130,7 @@ func faults(t *testing.T, doc string) {
 			t.Logf("said: %s", said(proof))
 			// istiod, kubelet and the controllers come back to a restarted API server in their own time, with up to
 			// half a minute between tries (client-go's reflectors).
-			eventually(t, 4*time.Minute, "the mesh works again", func() (bool, string) {
+			eventually(t, "the mesh works again", func() (bool, string) {
 				r := isthmus(t, doc, prove...)
 				return r.code == 0, r.out
 			})
@@ -169,12 +170,12 @@ func mendRoot(t *testing.T, doc string) {
 
 func scaleGateway(t *testing.T, replicas int) {
 	kubectl(t, "west", "-n", "istio-system", "scale", "deployment", "istio-eastwestgateway", fmt.Sprintf("--replicas=%d", replicas))
-	eventually(t, time.Minute, fmt.Sprintf("west's gateway has %d pods", replicas), func() (bool, string) {
+	eventually(t, fmt.Sprintf("west's gateway has %d pods", replicas), func() (bool, string) {
 		out := kubectl(t, "west", "-n", "istio-system", "get", "deployment", "istio-eastwestgateway", "-o", "jsonpath={.status.readyReplicas}")
 		return out == fmt.Sprint(replicas) || replicas == 0 && out == "", out
 	})
 	if replicas == 0 { // what is told to end serves for some seconds more
-		kubectl(t, "west", "-n", "istio-system", "wait", "pod", "--for=delete", "-l", "istio=eastwestgateway", "--timeout=60s")
+		kubectl(t, "west", "-n", "istio-system", "wait", "pod", "--for=delete", "-l", "istio=eastwestgateway", "--timeout="+patience.String())
 	}
 }
 
@@ -200,4 +201,10 @@ func giveAnotherRoot(t *testing.T, cluster string) {
 	kubectl(t, cluster, "-n", "istio-system", "patch", "secret", "cacerts", "--type", "merge", "-p", string(patch))
 	// It reads its certificates now; by itself it does when the volume changes, a minute later.
 	restart(t, cluster, "istio-system", "istiod")
+	// And tells workloads of the root when it has become the leader: those that start before wait for kubelet to see it.
+	want := strings.TrimSpace(string(ca[facts.RootFile]))
+	eventually(t, "istiod tells workloads of the other root", func() (bool, string) {
+		told := kubectl(t, cluster, "-n", "istio-system", "get", "configmap", facts.RootConfigMap, "-o", `jsonpath={.data.root-cert\.pem}`)
+		return told == want, told
+	})
 }

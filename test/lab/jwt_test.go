@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,7 +36,7 @@ func issuer(t *testing.T, program string, port int, as string) string {
 	}
 	t.Cleanup(func() { stop(); _ = cmd.Wait() })
 	base := "http://" + listen
-	eventually(t, 20*time.Second, "the issuer answers", func() (bool, string) {
+	eventually(t, "the issuer answers", func() (bool, string) {
 		res, err := http.Get(base + "/.well-known/openid-configuration")
 		if err != nil {
 			return false, err.Error()
@@ -87,7 +86,7 @@ func (a access) tokens(t *testing.T) {
 
 	address := ingress(t, "east")
 	brings := func(what, token string, want int, says string) {
-		eventually(t, time.Minute, fmt.Sprintf("%s: %d %s", what, want, says), func() (bool, string) {
+		eventually(t, fmt.Sprintf("%s: %d %s", what, want, says), func() (bool, string) {
 			code, _, body := enter(t, address, "example.com", "/cluster-a-service", token)
 			return code == want && strings.Contains(body, says), fmt.Sprint(code, " ", body)
 		})

@@ -61,11 +61,11 @@ func labFaults(t *testing.T) {
 			}
 			labCLI(t, append([]string{"fault"}, strings.Fields(x.fault)...)...)
 			t.Cleanup(func() { labCLI(t, "fault", "clear") })
-			eventually(t, time.Minute, "it holds", func() (bool, string) { return x.holds(t) })
+			eventually(t, "it holds", func() (bool, string) { return x.holds(t) })
 			if said := labCLI(t, "fault", "clear"); strings.HasPrefix(said, "mended f") == x.atOnce {
 				t.Errorf("fault clear said %q", said)
 			}
-			eventually(t, time.Minute, "it is over", func() (bool, string) { return x.over(t) })
+			eventually(t, "it is over", func() (bool, string) { return x.over(t) })
 		})
 	}
 }

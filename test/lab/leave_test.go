@@ -29,7 +29,7 @@ func leaves(t *testing.T, two, three string, before []string) {
 	// A rule of its own in place of the mesh's failover, with which callers would prefer their own cluster.
 	applied(t, "east", `{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: all, namespace: isthmus-verify},
 		spec: {host: all.isthmus-verify.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}}`, "apply")
-	eventually(t, time.Minute, "all three clusters answer", func() (bool, string) {
+	eventually(t, "all three clusters answer", func() (bool, string) {
 		by := call(t, t.Context(), "east").by
 		return by["east"] > 0 && by["west"] > 0 && by["north"] > 0, fmt.Sprint(by)
 	})
@@ -84,7 +84,7 @@ func leavesAway(t *testing.T, two string, before []string) {
 	if _, err := here(t).Mend(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "north's API server answers", func() (bool, string) {
+	eventually(t, "north's API server answers", func() (bool, string) {
 		out, err := tryKubectl(t, "north", "get", "--raw", "/readyz")
 		return err == nil, out
 	})

@@ -195,7 +195,7 @@ func tryKubectl(t testing.TB, cluster string, args ...string) (string, error) {
 
 func runKubectl(t testing.TB, cluster, stdin string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, world.programs.Program("kubectl"), append([]string{"--context", cluster}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+here(t).Kubeconfig)
@@ -216,7 +216,7 @@ func restart(t testing.TB, cluster, namespace, deployment string) {
 func rolledOut(t testing.TB, cluster, namespace string, deployments ...string) {
 	t.Helper()
 	for _, d := range deployments {
-		out, err := tryKubectl(t, cluster, "-n", namespace, "rollout", "status", "deployment", d, "--timeout=100s")
+		out, err := tryKubectl(t, cluster, "-n", namespace, "rollout", "status", "deployment", d, "--timeout="+patience.String())
 		if err == nil {
 			continue
 		}
@@ -233,17 +233,20 @@ func rolledOut(t testing.TB, cluster, namespace string, deployments ...string) {
 	}
 }
 
-// eventually polls until ok, and fails with what was last seen when the deadline has passed.
-func eventually(t testing.TB, within time.Duration, what string, ok func() (bool, string)) {
+// patience is how long something may take that is waited for. It is no measure: on a busy machine everything takes longer.
+const patience = 4 * time.Minute
+
+// eventually polls until ok, and fails with what was last seen when patience is over.
+func eventually(t testing.TB, what string, ok func() (bool, string)) {
 	t.Helper()
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(patience)
 	for {
 		good, seen := ok()
 		if good {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s; last seen: %s", what, within, seen)
+			t.Fatalf("%s: not within %s; last seen: %s", what, patience, seen)
 		}
 		pause(t.Context(), t, 200*time.Millisecond)
 	}

@@ -240,7 +240,7 @@ func leavesNothing(t *testing.T, cluster string, before []string) {
 	t.Helper()
 	sorted := cmpopts.SortSlices(strings.Compare)
 	// Pods and the objects that Kubernetes derives from others go a moment after what they were made for.
-	eventually(t, time.Minute, cluster+" is as it was", func() (bool, string) {
+	eventually(t, cluster+" is as it was", func() (bool, string) {
 		diff := cmp.Diff(stable(before), stable(everything(t, cluster)), sorted)
 		return diff == "", diff
 	})

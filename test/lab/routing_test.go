@@ -155,7 +155,7 @@ func (r routes) made(t *testing.T) {
 				t.Errorf("%s: %s is of part %q", c, o, part)
 			}
 		}
-		kubectl(t, c, "-n", "traffic", "wait", "--for=condition=Programmed", "gateway.gateway.networking.k8s.io/door", "--timeout=120s")
+		kubectl(t, c, "-n", "traffic", "wait", "--for=condition=Programmed", "gateway.gateway.networking.k8s.io/door", "--timeout="+patience.String())
 		rolledOut(t, c, "traffic", "door-istio", "caller")
 	}
 	rolledOut(t, "east", "traffic", "echo-v1")
@@ -216,7 +216,7 @@ func (r routes) verifies(t *testing.T) {
 		t.Errorf("calls of the shop meanwhile: %v", seen)
 	}
 	for c := range own {
-		eventually(t, time.Minute, c+" has no object of verify's any more, and all others as they were", func() (bool, string) {
+		eventually(t, c+" has no object of verify's any more, and all others as they were", func() (bool, string) {
 			now := objects(c)
 			return now == before[c], now
 		})
@@ -228,7 +228,7 @@ func (r routes) verifies(t *testing.T) {
 		rolledOut(t, "west", "istio-system", "istio-ingressgateway")
 		must(t, r.doc, "apply", "-f", "-")
 	}()
-	eventually(t, time.Minute, "west's ingress gateway has no pod", func() (bool, string) {
+	eventually(t, "west's ingress gateway has no pod", func() (bool, string) {
 		out := kubectl(t, "west", "-n", "istio-system", "get", "deployment", "istio-ingressgateway", "-o", "jsonpath={.status.readyReplicas}")
 		return out == "", out
 	})
@@ -350,7 +350,7 @@ func chosen(t *testing.T, ways []way, host string) {
 					delete(c.Headers, "host")
 				}
 				what := fmt.Sprintf("%s, %s, headers %v: %s in %s answers", w, c.To, c.Headers, version, cluster)
-				eventually(t, time.Minute, what, func() (bool, string) {
+				eventually(t, what, func() (bool, string) {
 					results := w.make(t, times(often, c)...)
 					return only(results, version), fmt.Sprint(by(results))
 				})
@@ -407,7 +407,7 @@ func mirrored(t *testing.T) {
 		if !only(results, "v1") {
 			t.Errorf("%s: %v, want v1 to answer every call", w, by(results))
 		}
-		eventually(t, time.Minute, fmt.Sprintf("%s: v2 in west got a copy of each of %d calls", w, n), func() (bool, string) {
+		eventually(t, fmt.Sprintf("%s: v2 in west got a copy of each of %d calls", w, n), func() (bool, string) {
 			copies, calls := counted(t, "v2", path), counted(t, "v1", path)
 			return copies == n && calls == n, fmt.Sprintf("v1 counts %d calls, v2 %d copies", calls, copies)
 		})
@@ -498,7 +498,7 @@ func grpc(t *testing.T) {
 			"v2": {"host": "grpc.example.com", "x-version": "v2"},
 		} {
 			what := fmt.Sprintf("%s, gRPC, headers %v: %s in %s answers", w, headers, version, home[version])
-			eventually(t, time.Minute, what, func() (bool, string) {
+			eventually(t, what, func() (bool, string) {
 				results := w.make(t, times(often, probe.Call{To: "grpc://" + w.address, Headers: headers})...)
 				for _, x := range results {
 					if x.OK && x.Reply.Protocol != probe.GRPC {

@@ -83,7 +83,7 @@ func displace(t *testing.T, clusters ...string) {
 // reaches waits until calls from one cluster are answered in all of some clusters.
 func reaches(t *testing.T, from string, to ...string) {
 	t.Helper()
-	eventually(t, 2*time.Minute, fmt.Sprintf("calls from %s are answered in %s", from, strings.Join(to, ", ")), func() (bool, string) {
+	eventually(t, fmt.Sprintf("calls from %s are answered in %s", from, strings.Join(to, ", ")), func() (bool, string) {
 		r := load(t, from, "http://echo.traffic:80/", 40, time.Second)()
 		for _, c := range to {
 			if r.Clusters[c] == 0 {
