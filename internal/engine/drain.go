@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"isthmus.dev/isthmus/internal/apply"
@@ -31,16 +32,49 @@ func (e Engine) PlanDrain(ctx context.Context, drain, undrain []string) (p Prosp
 	if err != nil {
 		return Prospect{}, 0, err
 	}
-	without, err := e.decide(look.Want, look.Now)
+	p, aside, err = e.decideDrain(look.Want, look.Now, drain, undrain)
+	p.Findings = look.Findings
+	return p, aside, err
+}
+
+// decideDrain counts for aside what is written whether the clusters are to be drained or not. Other ways do not tell it
+// from what a run left that was killed: records may say that a drain holds, with the rest of it still to do, and a remote
+// secret may be gone that only a drain is without.
+func (e Engine) decideDrain(want object.Objects, now facts.Snapshot, drain, undrain []string) (p Prospect, aside int, err error) {
+	e.Options.Drain, e.Options.Undrain = undrain, drain
+	opposite, err := e.decide(want, now)
 	if err != nil {
 		return Prospect{}, 0, err
 	}
 	e.Options.Drain, e.Options.Undrain = drain, undrain
-	if p, err = e.decide(look.Want, look.Now); err != nil {
-		return Prospect{}, 0, err
+	p, err = e.decide(want, now)
+	return p, writtenByBoth(p.Plan, opposite.Plan), err
+}
+
+// writtenByBoth counts the writes that two plans have in common.
+func writtenByBoth(a, b plan.Plan) int {
+	type place struct {
+		cluster string
+		object  object.Ref
 	}
-	p.Findings = look.Findings
-	return p, without.Plan.Writes(), nil
+	in := map[place]plan.Change{}
+	for _, w := range a.Waves {
+		for _, c := range w.Changes {
+			if c.Action != plan.Unchanged {
+				in[place{c.Cluster, c.Object}] = c
+			}
+		}
+	}
+	n := 0
+	for _, w := range b.Waves {
+		for _, c := range w.Changes {
+			x, ok := in[place{c.Cluster, c.Object}]
+			if ok && x.Action == c.Action && (x.Want == nil) == (c.Want == nil) && (c.Want == nil || equality.Semantic.DeepEqual(x.Want.Body, c.Want.Body)) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // A Drained cluster and who must know.
