@@ -71,7 +71,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if out, err := exec.CommandContext(ctx, filepath.Join(world.bin, "isthmus"), "image", "--output", world.archive, "--tag", probeImage).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("isthmus image: %w: %s", err, out)
 	}
-	world.labs.of, world.labs.free = map[string]*lab.Lab{}, make(chan *lab.Lab, atOnce)
+	world.labs.of, world.labs.free = map[string]*lab.Lab{}, make(chan *lab.Lab, most)
 	first, err := world.labs.add(ctx)
 	if err != nil {
 		return 1, err
