@@ -92,7 +92,7 @@ func (j *judge) trust() (Hop, bool) {
 }
 
 func roots(s *Site) []facts.Certificate {
-	if x := s.Facts.Secrets[rootNamespace+"/cacerts"]; x != nil {
+	if x := s.Facts.Secrets[rootNamespace+"/"+facts.CACerts]; x != nil {
 		return x.Certificates[facts.RootFile]
 	}
 	if x := s.Facts.Secrets[rootNamespace+"/istio-ca-secret"]; x != nil {
@@ -102,7 +102,7 @@ func roots(s *Site) []facts.Certificate {
 }
 
 func intermediates(s *Site) []facts.Certificate {
-	if x := s.Facts.Secrets[rootNamespace+"/cacerts"]; x != nil && len(x.Certificates["ca-cert.pem"]) > 0 {
+	if x := s.Facts.Secrets[rootNamespace+"/"+facts.CACerts]; x != nil && len(x.Certificates["ca-cert.pem"]) > 0 {
 		return x.Certificates["ca-cert.pem"][:1]
 	}
 	return nil

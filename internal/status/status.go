@@ -167,7 +167,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[strin
 		x.Gateways = append(x.Gateways, Gateway{g.Namespace, g.Name, g.Network, g.Addresses, g.Ready, g.Wanted})
 	}
 	if host := seen.Clusters[m.Host(c).Name]; !c.IsRemote() && host != nil {
-		x.Intermediate = intermediateOf(host, c.IstioNamespace()+"/cacerts")
+		x.Intermediate = intermediateOf(host, c.IstioNamespace()+"/"+facts.CACerts)
 	}
 	x.Credential = credentialOf(f)
 	x.OwnRoot = ownRoot(f, root)
@@ -175,7 +175,7 @@ func clusterOf(m mesh.Mesh, c mesh.Cluster, seen facts.Snapshot, pages map[strin
 	return x
 }
 
-const cacerts = "istio-system/cacerts"
+const cacerts = "istio-system/" + facts.CACerts
 
 func intermediateOf(f *facts.Cluster, secret string) *End {
 	s := f.Secrets[secret]

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	cacerts    = istioNamespace + "/cacerts"
+	cacerts    = istioNamespace + "/" + facts.CACerts
 	rootSecret = object.SystemNamespace + "/isthmus-root" // in the home cluster, the mesh's own root
 	// clusterNameDefault is the name of every Istio that was given none (DefaultClusterName in istio
 	// pkg/config/constants).

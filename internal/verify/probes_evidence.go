@@ -127,7 +127,7 @@ func (e Evidence) may(cluster, resource string) bool {
 // made its own root.
 func (e Evidence) roots(m mesh.Mesh, cluster mesh.Cluster) []string {
 	f, ok := e.facts(m.Host(cluster).Name)
-	secret := m.Primary(cluster).IstioNamespace() + "/cacerts"
+	secret := m.Primary(cluster).IstioNamespace() + "/" + facts.CACerts
 	if !ok || f.Secrets[secret] == nil {
 		return nil
 	}

@@ -197,10 +197,7 @@ func (d draining) away(t *testing.T) {
 		if _, err := here(t).Mend(context.WithoutCancel(t.Context()), ""); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "west's API server answers", func() (bool, string) {
-			out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
-			return err == nil, out
-		})
+		answersAgain(t, "west")
 	}
 	defer mend()
 	if r := isthmus(t, d.doc, "drain", "west", "-f", "-"); r.code != 1 || !strings.Contains(r.err, "west does not answer") || !strings.Contains(r.err, "--skip-unreachable") {

@@ -50,10 +50,7 @@ var breakages = []breakage{
 			if _, err := here(t).Mend(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "west's API server answers", func() (bool, string) {
-				out, err := tryKubectl(t, "west", "get", "--raw", "/readyz")
-				return err == nil, out
-			})
+			answersAgain(t, "west")
 		},
 		code:    "cluster-away",
 		subject: "east → west",

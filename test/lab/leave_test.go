@@ -84,10 +84,7 @@ func leavesAway(t *testing.T, two string, before []string) {
 	if _, err := here(t).Mend(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "north's API server answers", func() (bool, string) {
-		out, err := tryKubectl(t, "north", "get", "--raw", "/readyz")
-		return err == nil, out
-	})
+	answersAgain(t, "north")
 	must(t, two, "apply", "-f", "-")
 	leavesNothing(t, "north", before)
 	if r := must(t, two, "plan", "-f", "-"); strings.Contains(r.out, "north") {

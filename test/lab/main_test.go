@@ -233,6 +233,15 @@ func rolledOut(t testing.TB, cluster, namespace string, deployments ...string) {
 	}
 }
 
+// answersAgain waits for a cluster's API server.
+func answersAgain(t testing.TB, cluster string) {
+	t.Helper()
+	eventually(t, cluster+"'s API server answers", func() (bool, string) {
+		out, err := tryKubectl(t, cluster, "get", "--raw", "/readyz")
+		return err == nil, out
+	})
+}
+
 // patience is how long something may take that is waited for. It is no measure: on a busy machine everything takes longer.
 const patience = 4 * time.Minute
 

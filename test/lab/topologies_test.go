@@ -197,8 +197,7 @@ func (top topology) drains(t *testing.T, doc string) {
 		for _, from := range top.clusters {
 			r := load(t, from, "http://echo.traffic:80/", 40, 2*time.Second)()
 			for _, c := range together {
-				// That no call fails is TestDrain's, which has the machine for itself; here a starved one may lose some.
-				if r.Clusters[c] > 0 || len(r.Misses) > r.Answered/10 || r.Answered == 0 {
+				if r.Clusters[c] > 0 || len(r.Misses) > 0 || r.Answered == 0 {
 					t.Errorf("%v drained, calls from %s: answered by %v, missed %v", together, from, r.Clusters, r.Misses)
 				}
 			}
