@@ -73,12 +73,12 @@ func (w writer) podsEnd(ctx context.Context) error {
 		return err
 	}
 	began := w.run.now()
-	for pause := firstPause; w.run.since(began) < podsFor; pause = min(pause*3/2, longPause) {
+	for w.run.since(began) < podsFor {
 		pods, err := w.inIt(ctx, client, precious[0])
 		if err != nil || len(pods) == 0 {
 			return err
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := lookAgain(ctx, w.run.since(began)); err != nil {
 			return err
 		}
 	}

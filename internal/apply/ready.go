@@ -94,14 +94,19 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 			r.says(wave, c, began, "", err)
 			return err
 		}
-		pause := look
-		if passed > aWhile {
-			pause = lookLater
-		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := lookAgain(ctx, passed); err != nil {
 			return err
 		}
 	}
+}
+
+// lookAgain waits until it is time to look again at what has been waited for that long.
+func lookAgain(ctx context.Context, waited time.Duration) error {
+	pause := look
+	if waited > aWhile {
+		pause = lookLater
+	}
+	return sleep(ctx, pause)
 }
 
 // untold says what an istiod that started anew for another root still has to do; "" for nothing. It writes the root

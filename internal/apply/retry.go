@@ -66,7 +66,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (w writer) gone(ctx context.Context) error {
 	limit := cmp.Or(w.run.a.ReadyFor, defaultReadyFor)
 	began, said := w.run.now(), ""
-	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
+	for {
 		var why string
 		err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
 			r, err := w.client("")
@@ -98,9 +98,9 @@ func (w writer) gone(ctx context.Context) error {
 		}
 		if passed > longPause && why != said {
 			said = why
-			w.notice(why)
+			w.notice(w.change.Object.String() + " " + why)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := lookAgain(ctx, passed); err != nil {
 			return err
 		}
 	}

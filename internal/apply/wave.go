@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -24,12 +23,14 @@ const (
 )
 
 // wave does one wave: stage by stage, then deletions in reverse, then the inventories' last word. Before a stage
-// begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way.
+// begins, what it stands on is ready, whether it was made now or by an earlier run that ended half way. Namespaces are
+// waited for at the end, all together: Kubernetes lets each of them lie for 5 s before it looks at it
+// (pkg/controller/namespace), and nothing calls a deletion back that it has accepted.
 func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
 	if err := r.letGo(ctx, wave, w); err != nil {
 		return err
 	}
-	var waiting []plan.Change
+	var waiting, leaving []plan.Change
 	for _, group := range stages(w.Changes) {
 		needed := func(c plan.Change) bool { return group[0].Action == plan.Delete || readyBy(c) < group[0].Stage }
 		due := slices.DeleteFunc(slices.Clone(waiting), func(c plan.Change) bool { return !needed(c) })
@@ -41,12 +42,18 @@ func (r *run) wave(ctx context.Context, wave int, w plan.Wave) error {
 			return err
 		}
 		for _, c := range group {
-			if c.Action != plan.Delete && !settles(c) {
+			switch {
+			case r.lingers(c):
+				leaving = append(leaving, c)
+			case c.Action != plan.Delete && !settles(c):
 				waiting = append(waiting, c)
 			}
 		}
 	}
 	if err := r.ready(ctx, wave, waiting); err != nil {
+		return err
+	}
+	if err := r.all(ctx, leaving, func(ctx context.Context, c plan.Change) error { return r.left(ctx, wave, c) }); err != nil {
 		return err
 	}
 	return r.trim(ctx, wave)
@@ -81,6 +88,23 @@ func settles(c plan.Change) bool {
 		return kind != "LoadBalancer"
 	}
 	return true
+}
+
+// lingers tells deletions that take a while after they are accepted, and are waited for.
+func (r *run) lingers(c plan.Change) bool {
+	return c.Action == plan.Delete && c.Object.Kind == "Namespace" && !r.a.Detach
+}
+
+// left waits until a namespace whose deletion was accepted is gone.
+func (r *run) left(ctx context.Context, wave int, c plan.Change) error {
+	began, w := r.now(), r.writer(wave, c)
+	if err := w.gone(ctx); err != nil {
+		err = w.failed("delete", err)
+		r.says(wave, c, began, "", err)
+		return err
+	}
+	r.did(wave, c, began, "")
+	return nil
 }
 
 // readyBy is the stage at whose end an object must be ready. istiod fills in its webhook's CA, in a remote cluster once
@@ -139,7 +163,7 @@ func join(ctx context.Context, errs []error) error {
 func (r *run) do(ctx context.Context, wave int, c plan.Change) error {
 	began := r.now()
 	r.begin(wave, c)
-	err := r.act(ctx, wave, c, began)
+	err := r.act(ctx, wave, c)
 	switch {
 	case err != nil:
 		r.says(wave, c, began, "", err)
@@ -147,18 +171,24 @@ func (r *run) do(ctx context.Context, wave int, c plan.Change) error {
 	case trims(c): // counted when its last word is written
 	default:
 		r.wrote(c)
-		if settles(c) || c.Action == plan.Delete {
+		if (settles(c) || c.Action == plan.Delete) && !r.lingers(c) {
 			r.did(wave, c, began, "")
 		}
 	}
 	return err
 }
 
-func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time) error {
+// writer of one change, which says what it waits for.
+func (r *run) writer(wave int, c plan.Change) writer {
+	began := r.now()
+	return writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
+}
+
+func (r *run) act(ctx context.Context, wave int, c plan.Change) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
+	w := r.writer(wave, c)
 	switch c.Action {
 	case plan.Create, plan.Configure:
 		if c.Stage == plan.StageInventory {
@@ -169,8 +199,11 @@ func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time)
 		}
 		return w.apply(ctx, *c.Want)
 	case plan.Replace:
-		if err := w.delete(ctx, true); err != nil {
+		if err := w.delete(ctx); err != nil {
 			return err
+		}
+		if err := w.gone(ctx); err != nil {
+			return w.failed("delete", err)
 		}
 		w.change.UID = ""
 		return w.apply(ctx, *c.Want)
@@ -178,7 +211,7 @@ func (r *run) act(ctx context.Context, wave int, c plan.Change, began time.Time)
 		if c.Stage == plan.StageSystem {
 			r.locks.release(ctx, c.Cluster) // it lies in that namespace
 		}
-		return w.delete(ctx, c.Object.Kind == "Namespace" && !r.a.Detach)
+		return w.delete(ctx)
 	}
 	return nil
 }
@@ -194,8 +227,7 @@ func (r *run) trim(ctx context.Context, wave int) error {
 	}
 	slices.SortFunc(due, func(a, b plan.Change) int { return strings.Compare(a.Cluster, b.Cluster) })
 	return r.all(ctx, due, func(ctx context.Context, c plan.Change) error {
-		began := r.now()
-		w := writer{run: r, conn: r.a.Conns[c.Cluster], change: c, notice: func(text string) { r.says(wave, c, began, text, nil) }}
+		began, w := r.now(), r.writer(wave, c)
 		if c.First != nil {
 			w.change.UID = "" // made a moment ago
 		}

@@ -199,13 +199,14 @@ func (w writer) carry(ctx context.Context, o object.Object) (*unstructured.Unstr
 	return body, nil
 }
 
-// delete deletes the object that the plan looked at, and no other that has its name now.
-func (w writer) delete(ctx context.Context, wait bool) error {
+// delete has the object deleted that the plan looked at, and no other that has its name now. It does not wait until it
+// is gone.
+func (w writer) delete(ctx context.Context) error {
 	if w.change.Object.Kind == "Namespace" && w.change.Action == plan.Delete { // one that is replaced is going already
 		if err := w.emptyOfOthers(ctx); err != nil {
 			return w.failed("delete", err)
 		}
-		if wait {
+		if w.run.lingers(w.change) {
 			if err := w.podsEnd(ctx); err != nil {
 				return w.failed("delete", err)
 			}
@@ -230,8 +231,5 @@ func (w writer) delete(ctx context.Context, wait bool) error {
 		}
 		return err
 	})
-	if err != nil || !wait {
-		return w.failed("delete", err)
-	}
-	return w.failed("delete", w.gone(ctx))
+	return w.failed("delete", err)
 }

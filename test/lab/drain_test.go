@@ -247,7 +247,7 @@ func (d draining) lasts(t *testing.T) {
 	if r := isthmus(t, d.doc, "drain", "east", "-f", "-"); r.code != 1 || !strings.Contains(r.err, "cannot be drained") {
 		t.Errorf("the last cluster was drained too: exit %d %s%s", r.code, r.out, r.err)
 	}
-	r := must(t, d.doc, "verify", "-f", "-", "-o", "json")
+	r := must(t, d.doc, "verify", "-f", "-", "-o", "json", "--keep")
 	var proof verify.Proof
 	if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
 		t.Fatal(err)

@@ -28,34 +28,9 @@ type breakage struct {
 }
 
 // Where new is set, workloads must be new to meet it: proxies that run already keep the certificates that they have, and
-// servers are called on while their API server is away. These come first, and leave none behind. All others are seen by
-// the workloads of the verify before.
+// servers are called on while their API server is away. These come last, each without workloads of a proof before. All
+// others are seen by those.
 var breakages = []breakage{
-	{
-		name:    "west is given another root",
-		do:      func(t *testing.T, _ string) { giveAnotherRoot(t, "west") },
-		mend:    mendRoot,
-		code:    "other-root",
-		subject: "east → west",
-		new:     true,
-	},
-	{
-		name: "the API server of west is stopped",
-		do: func(t *testing.T, _ string) {
-			if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
-				t.Fatal(err)
-			}
-		},
-		mend: func(t *testing.T, _ string) {
-			if _, err := here(t).Mend(t.Context(), ""); err != nil {
-				t.Fatal(err)
-			}
-			answersAgain(t, "west")
-		},
-		code:    "cluster-away",
-		subject: "east → west",
-		new:     true,
-	},
 	{
 		name:    "the gateway of west is scaled to 0",
 		do:      func(t *testing.T, _ string) { scaleGateway(t, 0) },
@@ -98,17 +73,48 @@ spec:
 		code:    "failover-replaced",
 		subject: "east → elsewhere",
 	},
+	{
+		name:    "west is given another root",
+		do:      func(t *testing.T, _ string) { giveAnotherRoot(t, "west") },
+		mend:    mendRoot,
+		code:    "other-root",
+		subject: "east → west",
+		new:     true,
+	},
+	{
+		name: "the API server of west is stopped",
+		do: func(t *testing.T, _ string) {
+			if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "west", Component: "kube-apiserver"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		mend: func(t *testing.T, _ string) {
+			if _, err := here(t).Mend(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			answersAgain(t, "west")
+		},
+		code:    "cluster-away",
+		subject: "east → west",
+		new:     true,
+	},
 }
 
-// faults breaks the mesh in every way of the table, looks at what verify says, mends it, and sees it proved again.
+// faults breaks the mesh in every way of the table, looks at what verify says, mends it, and sees it proved again. The
+// workloads of the proof before it are there when it begins.
 func faults(t *testing.T, doc string) {
+	kept := true
 	for _, b := range breakages {
 		t.Run(b.name, func(t *testing.T) {
-			b.do(t, doc)
 			prove := []string{"verify", "-f", "-"}
-			if !b.new {
+			switch {
+			case !b.new:
 				prove = append(prove, "--keep")
+			case kept:
+				must(t, doc, prove...) // takes away what was kept
+				kept = false
 			}
+			b.do(t, doc)
 			r := isthmus(t, doc, append(slices.Clone(prove), "-o", "json")...)
 			b.mend(t, doc)
 			if r.code != 4 {
@@ -133,7 +139,6 @@ func faults(t *testing.T, doc string) {
 			})
 		})
 	}
-	must(t, doc, "verify", "-f", "-") // and takes away what was kept
 }
 
 // names tells whether a failure with that reason is about the subject.

@@ -132,7 +132,7 @@ func ownToken(t *testing.T, doc, login string) {
 		if err := os.WriteFile(file, []byte(own+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := isthmus(t, doc, "verify", "-f", "-", "-o", "json", "--token", file)
+		r := isthmus(t, doc, "verify", "-f", "-", "-o", "json", "--keep", "--token", file)
 		for part := range strings.SplitSeq(own, ".") {
 			if strings.Contains(r.out+r.err, part) {
 				t.Errorf("%s: a part of the token shows in what is printed", client)
@@ -209,7 +209,7 @@ func (a access) verifies(t *testing.T) {
 	enforced := a.spec()["access"]
 	a.spec()["access"] = rules("dryRun")
 	must(t, a.text(t), "apply", "-f", "-")
-	r = must(t, a.text(t), "verify", "-f", "-")
+	r = must(t, a.text(t), "verify", "-f", "-", "--keep")
 	for _, word := range []string{"forged tokens refused 4/4", "kept local 2/2", "The mesh works."} {
 		if !strings.Contains(r.out, word) {
 			t.Errorf("verify does not say %q:\n%s", word, r.out)
@@ -219,10 +219,11 @@ func (a access) verifies(t *testing.T) {
 	must(t, a.text(t), "apply", "-f", "-")
 }
 
-// proof is what verify says, in which no token may show.
+// proof is what verify says, in which no token may show. Its workloads stay for the next one; the test's last takes them
+// away.
 func (a access) proof(t *testing.T) (result, verify.Proof) {
 	t.Helper()
-	r := isthmus(t, a.text(t), "verify", "-f", "-", "-o", "json")
+	r := isthmus(t, a.text(t), "verify", "-f", "-", "-o", "json", "--keep")
 	var proof verify.Proof
 	if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
 		t.Fatalf("verify: exit %d, %v\n%s", r.code, err, r.err)

@@ -40,14 +40,14 @@ func TestMesh(t *testing.T) {
 				t.Errorf("exit %d, inventory %v\n%s", r.code, inventory(t, "east"), r.out)
 			}
 		}},
-		{"two clusters become a mesh", func(t *testing.T) { must(t, two, "apply", "-f", "-"); proved(t, two, 2) }},
+		{"two clusters become a mesh", func(t *testing.T) { must(t, two, "apply", "-f", "-"); proved(t, two, 2, "--keep") }},
 		{"the second time nothing is written", func(t *testing.T) { writesNothing(t, two, "east", "west") }},
-		{"a third cluster joins", func(t *testing.T) { must(t, three, "apply", "-f", "-"); proved(t, three, 6) }},
+		{"a third cluster joins", func(t *testing.T) { must(t, three, "apply", "-f", "-"); proved(t, three, 6, "--keep") }},
 		{"no secret shows", func(t *testing.T) { noSecretShows(t, three) }},
 		{"an edit by hand is shown with its author, and mended", func(t *testing.T) { driftIsMended(t, three) }},
 		{"two at once: the second is told", func(t *testing.T) { together(t, three) }},
 		{"a cluster leaves while calls go on", func(t *testing.T) { leaves(t, two, three, before["north"]) }},
-		{"and comes back", func(t *testing.T) { must(t, three, "apply", "-f", "-"); proved(t, three, 6) }},
+		{"and comes back", func(t *testing.T) { must(t, three, "apply", "-f", "-"); proved(t, three, 6, "--keep") }},
 		{"what breaks is named", func(t *testing.T) { faults(t, three) }},
 		{"every fault of the lab takes hold and ends", labFaults},
 		{"killed anywhere, run again, proved", func(t *testing.T) { killed(t, three) }},
@@ -65,10 +65,11 @@ func TestMesh(t *testing.T) {
 	}
 }
 
-// proved runs verify and checks that it asked for every ordered pair, not only that it ended well.
-func proved(t *testing.T, doc string, pairs int) {
+// proved runs verify and checks that it asked for every ordered pair, not only that it ended well. With --keep the next
+// one finds its workloads there, and they have lived through what happens until then.
+func proved(t *testing.T, doc string, pairs int, flags ...string) {
 	t.Helper()
-	r := isthmus(t, doc, "verify", "-f", "-", "-o", "json")
+	r := isthmus(t, doc, append([]string{"verify", "-f", "-", "-o", "json"}, flags...)...)
 	var proof verify.Proof
 	if err := json.Unmarshal([]byte(r.out), &proof); err != nil {
 		t.Fatalf("verify: exit %d, %v\n%s", r.code, err, r.err)

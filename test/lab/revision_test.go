@@ -33,7 +33,7 @@ func TestRevision(t *testing.T) {
 			"--docker-server", "registry.test", "--docker-username", "lab", "--docker-password", "canary-of-the-registry")
 	}
 	must(t, doc, "check", "-f", "-")
-	proved(t, doc, 2)
+	proved(t, doc, 2, "--keep")
 	writesNothing(t, doc, "east", "west")
 	t.Run("istio-injection=enabled means the revision", func(t *testing.T) {
 		for cluster, want := range map[string]string{"east": "canary", "west": "default"} {
