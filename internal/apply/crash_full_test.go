@@ -154,34 +154,38 @@ type point struct {
 // servers longest; they come and go in a life of their own, and stay in the other.
 func TestACrashOfAWholeMeshConverges(t *testing.T) {
 	needClusters(t)
+	t.Parallel() // its lives have API servers of their own
 	count := &points{n: map[string]int{}}
 	began := time.Now()
-	for _, s := range []struct {
-		name   string
-		life   func(*testing.T) life
-		sample []point
-	}{
-		{"kinds", kindsLife, []point{{12, false}, {40, true}}},
-		{"the rest", wholeLife, []point{{3, false}, {12, true}, {25, false}, {60, true}}},
-	} {
-		t.Run(s.name, func(t *testing.T) {
-			lives, next, at := 1, atomic.Int64{}, func(i int) (point, bool) {
-				return s.sample[min(i, len(s.sample)-1)], i < len(s.sample)
-			}
-			if os.Getenv("ISTHMUS_CRASH") == "all" {
-				lives, at = 2, func(i int) (point, bool) { return point{i/2 + 1, i%2 == 1}, true }
-			}
-			for i := range lives {
-				t.Run(strconv.Itoa(i), func(t *testing.T) {
-					t.Parallel()
-					l := s.life(t)
-					for p, more := at(int(next.Add(1)) - 1); more && l.live(p.n, p.after, count); p, more = at(int(next.Add(1)) - 1) {
-						t.Logf("write %d of each chapter, after it %t: %s so far", p.n, p.after, time.Since(began).Round(time.Second))
-					}
-				})
-			}
-		})
-	}
+	t.Run("lives", func(t *testing.T) {
+		for _, s := range []struct {
+			name   string
+			life   func(*testing.T) life
+			sample []point
+		}{
+			{"kinds", kindsLife, []point{{12, false}, {40, true}}},
+			{"the rest", wholeLife, []point{{3, false}, {12, true}, {25, false}, {60, true}}},
+		} {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				lives, next, at := 1, atomic.Int64{}, func(i int) (point, bool) {
+					return s.sample[min(i, len(s.sample)-1)], i < len(s.sample)
+				}
+				if os.Getenv("ISTHMUS_CRASH") == "all" {
+					lives, at = 2, func(i int) (point, bool) { return point{i/2 + 1, i%2 == 1}, true }
+				}
+				for i := range lives {
+					t.Run(strconv.Itoa(i), func(t *testing.T) {
+						t.Parallel()
+						l := s.life(t)
+						for p, more := at(int(next.Add(1)) - 1); more && l.live(p.n, p.after, count); p, more = at(int(next.Add(1)) - 1) {
+							t.Logf("write %d of each chapter, after it %t: %s so far", p.n, p.after, time.Since(began).Round(time.Second))
+						}
+					})
+				}
+			})
+		}
+	})
 	total := 0
 	for _, c := range slices.Sorted(maps.Keys(count.n)) {
 		t.Logf("%s: crashed at %d points", c, count.n[c])
