@@ -1,5 +1,5 @@
 // Package evidence gathers what a path is judged by (internal/explain): from the API servers of the two clusters, and
-// from the proxies themselves by exec, as istioctl asks them. It reads and never writes, except for the call that
+// from the proxies themselves through the kubelet, as istioctl asks them. It reads and never writes, except for the call that
 // Probe makes when it is asked to. What cannot be read is in the evidence as such.
 package evidence
 
@@ -226,12 +226,12 @@ func (r *reader) read(ctx context.Context, dial cluster.Dialer) {
 		maps.Copy(r.site.Unread, got.Unread)
 	})
 	if s := r.site; s.Caller != nil && s.Caller.Sidecar && r.cluster.Name == r.From.Cluster {
-		wg.Go(func() { s.CallerProxy = r.proxy(ctx, s.Caller.Namespace, s.Caller.Name, proxyContainer) })
+		wg.Go(func() { s.CallerProxy = r.proxy(ctx, s.Caller.Namespace, s.Caller.Name) })
 	}
 	if r.cluster.Name == r.To.Cluster {
 		if i := slices.IndexFunc(r.site.Callees, func(p explain.Pod) bool { return p.Ready && p.Sidecar }); i >= 0 {
 			p := r.site.Callees[i]
-			wg.Go(func() { r.site.CalleeProxy = r.proxy(ctx, p.Namespace, p.Name, proxyContainer) })
+			wg.Go(func() { r.site.CalleeProxy = r.proxy(ctx, p.Namespace, p.Name) })
 		}
 		wg.Go(func() { r.gateway(ctx) })
 	}
@@ -255,7 +255,7 @@ func (r *reader) gateway(ctx context.Context) {
 	}
 	for _, p := range pods.Items {
 		if isReady(p) {
-			r.site.Gateway = r.proxy(ctx, p.Namespace, p.Name, proxyContainer)
+			r.site.Gateway = r.proxy(ctx, p.Namespace, p.Name)
 			return
 		}
 	}
@@ -265,15 +265,12 @@ func (r *reader) gateway(ctx context.Context) {
 const proxyContainer = "istio-proxy"
 
 // proxy asks a proxy for its configuration.
-func (r *reader) proxy(ctx context.Context, namespace, pod, container string) *explain.Proxy {
-	ask := func(path string) ([]byte, error) {
-		return r.conn.Exec(ctx, namespace, pod, container, "pilot-agent", "request", "GET", path)
-	}
+func (r *reader) proxy(ctx context.Context, namespace, pod string) *explain.Proxy {
 	var dump, clusters []byte
 	var err, err2 error
 	var wg sync.WaitGroup
-	wg.Go(func() { dump, err = ask("config_dump?include_eds") })
-	wg.Go(func() { clusters, err2 = ask("clusters?format=json") })
+	wg.Go(func() { dump, err = r.conn.Envoy(ctx, namespace, pod, "config_dump?include_eds") })
+	wg.Go(func() { clusters, err2 = r.conn.Envoy(ctx, namespace, pod, "clusters?format=json") })
 	wg.Wait()
 	if err = cmp.Or(err, err2); err != nil {
 		return &explain.Proxy{Namespace: namespace, Pod: pod, Err: strings.TrimPrefix(facts.Plain(err), "cluster "+r.cluster.Name+": ")}

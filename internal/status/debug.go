@@ -187,9 +187,9 @@ func Ask(ctx context.Context, c mesh.Cluster, dial cluster.Dialer) Pages {
 	return out
 }
 
-// page reads a debug page from within the pod, where istiod asks for no identity: outside it would.
+// page reads a debug page of an istiod.
 func page(ctx context.Context, conn *cluster.Conn, p corev1.Pod, name string, into any) error {
-	out, err := conn.Exec(ctx, p.Namespace, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/"+name)
+	out, err := conn.Istiod(ctx, p.Namespace, p.Name, "/debug/"+name)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func isReady(p corev1.Pod) bool {
 func brief(c mesh.Cluster, err error) string {
 	switch {
 	case apierrors.IsForbidden(err), strings.Contains(err.Error(), " is forbidden: "): // exec's error has no type
-		return "the caller may not (it takes list pods, and create pods/exec in the istiod's namespace)"
+		return "the caller may not (it takes list pods, and create pods/portforward or pods/exec in the istiod's namespace)"
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
 		return "no answer in time"
 	}

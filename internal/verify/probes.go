@@ -25,6 +25,8 @@ type Site interface {
 	Pods(ctx context.Context) (map[Role]Pod, error)
 	// Exec runs a program in a container of one of them and returns its output.
 	Exec(ctx context.Context, pod, container string, argv ...string) ([]byte, error)
+	// Envoy returns a page of the admin interface of a pod's proxy.
+	Envoy(ctx context.Context, pod, page string) ([]byte, error)
 	// ExecInput is Exec with an input, where what is secret goes.
 	ExecInput(ctx context.Context, pod, container string, in []byte, argv ...string) ([]byte, error)
 }

@@ -68,7 +68,7 @@ func (r *proving) detect(ctx context.Context, c mesh.Cluster, pod string, a *att
 	service += "." + r.Mesh.Verify.Namespace
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out, err := r.Sites[c.Name].Exec(bounded, pod, proxyContainer, "pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*"+service+".*")
+	out, err := r.Sites[c.Name].Envoy(bounded, pod, "config_dump?name_regex=outbound.*"+service+".*")
 	var proxy *explain.Proxy
 	if err == nil {
 		proxy, err = explain.ParseProxy(r.Mesh.Verify.Namespace, pod, out, []byte("{}"))

@@ -66,6 +66,11 @@ func (s ClusterSite) Exec(ctx context.Context, pod, container string, argv ...st
 	return s.Conn.Exec(ctx, s.Namespace, pod, container, argv...)
 }
 
+// Envoy asks the proxy of a pod of verify's namespace.
+func (s ClusterSite) Envoy(ctx context.Context, pod, page string) ([]byte, error) {
+	return s.Conn.Envoy(ctx, s.Namespace, pod, page)
+}
+
 // ExecInput is Exec with an input.
 func (s ClusterSite) ExecInput(ctx context.Context, pod, container string, in []byte, argv ...string) ([]byte, error) {
 	return s.Conn.ExecInput(ctx, s.Namespace, pod, container, bytes.NewReader(in), argv...)

@@ -217,15 +217,19 @@ func (s fakeSite) ExecInput(_ context.Context, pod, container string, in []byte,
 	return s.calls(string(in))
 }
 
+func (s fakeSite) Envoy(_ context.Context, pod, page string) ([]byte, error) {
+	for _, service := range []string{FailoverService(s.name), AnyService(s.mesh)} {
+		if page == "config_dump?name_regex=outbound.*"+service+".isthmus-verify.*" {
+			return []byte(strings.ReplaceAll(s.dump(s.name), FailoverService(s.name), service)), nil
+		}
+	}
+	return nil, fmt.Errorf("strange page of %s: %s", pod, page)
+}
+
 func (s fakeSite) Exec(_ context.Context, pod, container string, argv ...string) ([]byte, error) {
 	s.mu.Lock()
 	s.words = append(s.words, argv...)
 	s.mu.Unlock()
-	for _, service := range []string{FailoverService(s.name), AnyService(s.mesh)} {
-		if container == proxyContainer && cmp.Equal(argv, []string{"pilot-agent", "request", "GET", "config_dump?name_regex=outbound.*" + service + ".isthmus-verify.*"}) {
-			return []byte(strings.ReplaceAll(s.dump(s.name), FailoverService(s.name), service)), nil
-		}
-	}
 	if want := []string{"/isthmus", "probe", "call", "--plan"}; container != Container || !cmp.Equal(argv[:4], want) {
 		return nil, fmt.Errorf("strange command in %s/%s: %v", pod, container, argv)
 	}

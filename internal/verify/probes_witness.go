@@ -24,7 +24,7 @@ func Witness(ctx context.Context, conn *cluster.Conn, istio, namespace string, p
 	var e SiteEvidence
 	e.Remotes = watched(ctx, conn, istio)
 	if client := pods[Client]; client.Sidecar {
-		out, err := conn.Exec(ctx, namespace, client.Name, proxyContainer, "pilot-agent", "request", "GET", "clusters?format=json")
+		out, err := conn.Envoy(ctx, namespace, client.Name, "clusters?format=json")
 		if err == nil {
 			e.Endpoints = endpoints(explain.AfterLog(out), namespace)
 		}
@@ -46,7 +46,7 @@ func watched(ctx context.Context, conn *cluster.Conn, istio string) []Remote {
 		if p.Status.Phase != corev1.PodRunning {
 			continue
 		}
-		out, err := conn.Exec(ctx, istio, p.Name, "discovery", "pilot-discovery", "request", "GET", "/debug/clusterz")
+		out, err := conn.Istiod(ctx, istio, p.Name, "/debug/clusterz")
 		if err != nil {
 			continue
 		}
