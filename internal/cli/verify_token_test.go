@@ -62,6 +62,11 @@ func (s *echoSite) Exec(_ context.Context, _, _ string, argv ...string) ([]byte,
 	return s.echo([]byte(argv[len(argv)-3]))
 }
 
+func (s *echoSite) Envoy(_ context.Context, _, page string) ([]byte, error) {
+	s.tell(page)
+	return nil, fmt.Errorf("its proxy has no %s", page)
+}
+
 func (s *echoSite) ExecInput(_ context.Context, _, _ string, in []byte, argv ...string) ([]byte, error) {
 	s.tell(argv...)
 	return s.echo(in)
