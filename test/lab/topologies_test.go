@@ -53,11 +53,7 @@ func TestTopologies(t *testing.T) {
 				firstRound(t, doc)
 			}
 			must(t, doc, "apply", "-f", "-")
-			var keep []string
-			if len(top.drained) > 0 { // the last proof there takes them away
-				keep = []string{"--keep"}
-			}
-			top.proved(t, doc, keep...)
+			top.proved(t, doc)
 			writesNothing(t, doc, top.clusters...)
 			top.looks(t, doc)
 			if top.example == "one-network" {
@@ -131,9 +127,9 @@ func (top topology) document(t *testing.T) string {
 }
 
 // proved runs verify, and looks whether it asked for every pair and by which way the calls should have gone.
-func (top topology) proved(t *testing.T, doc string, flags ...string) {
+func (top topology) proved(t *testing.T, doc string) {
 	t.Helper()
-	proof := prove(t, doc, flags...)
+	proof := prove(t, doc)
 	asked := 0
 	for _, c := range proof.Cells {
 		if c.From == c.To {
@@ -157,9 +153,9 @@ func (top topology) proved(t *testing.T, doc string, flags ...string) {
 }
 
 // prove runs verify, which must be green.
-func prove(t *testing.T, doc string, flags ...string) verify.Proof {
+func prove(t *testing.T, doc string) verify.Proof {
 	t.Helper()
-	r := isthmus(t, doc, append([]string{"verify", "-f", "-", "-o", "json"}, flags...)...)
+	r := isthmus(t, doc, "verify", "-f", "-", "-o", "json")
 	var proof verify.Proof
 	if err := json.Unmarshal([]byte(r.out), &proof); err != nil || r.code != 0 {
 		t.Fatalf("verify: exit %d, %v, %v\n%s", r.code, err, proof.Failures, r.err)
