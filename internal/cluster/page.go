@@ -75,7 +75,7 @@ func (c *Conn) get(ctx context.Context, namespace, pod string, port int, page st
 		}()
 		return nil, ctx.Err()
 	}
-	defer tunnel.Close() //nolint:errcheck // nothing is lost with it
+	defer tunnel.Close()
 	unwatch := context.AfterFunc(ctx, func() { _ = tunnel.Close() })
 	defer unwatch()
 	body, err := ask(tunnel, port, page)
