@@ -49,7 +49,7 @@ type Dialer func(mesh.Cluster) (*Conn, error)
 type Options struct {
 	// Kubeconfig is the file for clusters that name none. Empty: what kubectl would use.
 	Kubeconfig string
-	// Timeout bounds every single request that is not a watch or an exec. Zero: 10 s.
+	// Timeout bounds every single request that is not a watch, an exec or a port-forward. Zero: 10 s.
 	Timeout time.Duration
 	// Wrap goes around the transport of every connection, for tests that count or break writes.
 	Wrap func(cluster string, rt http.RoundTripper) http.RoundTripper

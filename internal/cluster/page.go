@@ -18,7 +18,7 @@ import (
 )
 
 // Envoy returns a page of the admin interface of a pod's Envoy, such as "clusters?format=json". Envoy shows it to its own
-// pod alone, so it is asked through the kubelet.
+// pod alone, so it is asked through the kubelet. By exec pilot-agent's own log comes before the page (explain.AfterLog).
 func (c *Conn) Envoy(ctx context.Context, namespace, pod, page string) ([]byte, error) {
 	return c.page(ctx, namespace, pod, 15000, page, "istio-proxy", "pilot-agent", "request", "GET", page)
 }
