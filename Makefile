@@ -1,7 +1,8 @@
 # Two targets matter to a newcomer: demo and test. Both install or build what they need and say so.
-# Everything is built with the same flags, so that Go's cache is shared by the product, the lab and the tests.
+# Everything is built with the same flags, so that Go's cache is shared by the product, the lab (lab/build) and the tests.
+# What is not debugged needs no DWARF, and compiles in a sixteenth less time.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath
+export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
 
 # For the compiler, which lives for seconds: without collecting garbage it takes a sixth less time. The limit is for the
 # linker. Nothing that is tested runs like this.

@@ -26,6 +26,10 @@ func (e goEnv) key() string {
 	return strings.Join([]string{runtime.GOARCH, e.GOVERSION, e.GOAMD64, e.GOARM64, e.GOEXPERIMENT, e.GOFIPS140}, " ")
 }
 
+// compileFlags are those of the Makefile: with others nothing that was compiled for the product would be used again. The
+// linker drops DWARF anyway; that the compiler writes none saves a sixteenth of its time and of Go's cache.
+var compileFlags = []string{"-trimpath", "-gcflags=all=-dwarf=false"}
+
 // golang runs the go command for Linux on this machine's architecture, without cgo, and without flags from the
 // environment, which would build something else under the same key. The compiler lives for seconds: without collecting
 // garbage it takes a sixth less time (102 s or 84 s for client-go and Istio's clients on two processors). What it holds is

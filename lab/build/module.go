@@ -218,10 +218,8 @@ func (p pinned) items(g golang, env goEnv) ([]item, error) {
 func (g golang) build(ctx context.Context, dir, pkg, ldflags, out string, s *step) error {
 	return run(ctx, command{
 		dir: dir, env: g.environ(), sign: goSign(s),
-		args: []string{
-			g.program, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-v",
-			"-ldflags=" + ldflags, "-o", out, pkg,
-		},
+		args: append(append([]string{g.program, "build"}, compileFlags...),
+			"-buildvcs=false", "-mod=readonly", "-v", "-ldflags="+ldflags, "-o", out, pkg),
 	})
 }
 

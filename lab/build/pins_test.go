@@ -118,6 +118,13 @@ func TestWhatIsCompiledOnceIsShared(t *testing.T) {
 			}
 		}
 	}
+	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := "export GOFLAGS := " + strings.Join(compileFlags, " ") + "\n"; !strings.Contains(string(makefile), line) {
+		t.Errorf("the Makefile compiles with other flags than the lab; it has no line %q", line)
+	}
 }
 
 func requires(t *testing.T, path string) map[string]string {
