@@ -47,6 +47,8 @@ type Applier struct {
 	LetGo func(ctx context.Context, cluster string, of []string) (still string, err error)
 	// Detach lets DeleteSet return once every deletion is accepted, before the objects are gone.
 	Detach bool
+	// Unready lets ApplySet return once every write is accepted, before anything is ready: for who waits himself.
+	Unready bool
 }
 
 // A Done change.
@@ -122,7 +124,8 @@ func (a *Applier) Apply(ctx context.Context, p plan.Plan, report func(Event)) (C
 	return r.set, nil
 }
 
-// ApplySet makes the objects of a set in one cluster be there and be ready, and prunes what the set no longer has.
+// ApplySet makes the objects of a set in one cluster be there and, but for Unready, be ready, and prunes what the set no
+// longer has.
 // The inventory's name is facts.InventoryName of the set's name.
 func (a *Applier) ApplySet(ctx context.Context, conn *cluster.Conn, objects []object.Object, inventory string, report func(Event)) (ChangeSet, error) {
 	return a.set(ctx, conn, objects, inventory, report)

@@ -21,14 +21,16 @@ import (
 
 const (
 	defaultReadyFor = 5 * time.Minute
-	look            = 200 * time.Millisecond // between looks at an object that is not ready
-	lookLater       = time.Second            // once it has taken a while
-	aWhile          = 10 * time.Second
+	look            = 200 * time.Millisecond  // between the first looks at an object that is not ready
+	lookLater       = time.Second             // between the last ones
 	explainAfter    = 1500 * time.Millisecond // below that, nobody asks why
 )
 
 // ready waits for objects, all at the same time. The first that cannot become ready ends the waiting for all.
 func (r *run) ready(ctx context.Context, wave int, changes []plan.Change) error {
+	if r.a.Unready {
+		return nil
+	}
 	waits, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
@@ -100,13 +102,10 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 	}
 }
 
-// lookAgain waits until it is time to look again at what has been waited for that long.
+// lookAgain waits until it is time to look again at what has been waited for that long: an eighth of it, so that nobody
+// waits much longer than it takes, and what takes long is not asked for all the time.
 func lookAgain(ctx context.Context, waited time.Duration) error {
-	pause := look
-	if waited > aWhile {
-		pause = lookLater
-	}
-	return sleep(ctx, pause)
+	return sleep(ctx, min(max(look, waited/8), lookLater))
 }
 
 // untold says what an istiod that started anew for another root still has to do; "" for nothing. It writes the root

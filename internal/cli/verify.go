@@ -154,7 +154,7 @@ func (e *env) verify(ctx context.Context, eng engine.Engine, flags verifyFlags, 
 func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags, report func(verify.Step)) *verify.Prover {
 	namespace, inventory := eng.Mesh.Verify.Namespace, facts.InventoryName(verify.ProbeSet(eng.Mesh))
 	applier := &apply.Applier{
-		Conns: conns, RetryFor: 10 * time.Second, ReadyFor: flags.timeout, Detach: true,
+		Conns: conns, RetryFor: 10 * time.Second, Detach: true, Unready: true,
 		Sealers: seal.Sealers(eng.Mesh, conns, eng.Now, eng.Rand),
 	}
 	sites := map[string]verify.Site{}

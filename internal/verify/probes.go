@@ -16,8 +16,7 @@ import (
 type Site interface {
 	// Answers returns nil as soon as the API server answers anything.
 	Answers(ctx context.Context) error
-	// Place makes the objects exist, and may wait until their pods are ready; ctx ends when it need not wait
-	// any longer. It tells what it waits for beside that.
+	// Place makes the objects exist, and does not wait until their pods are ready. It tells what it waits for.
 	Place(ctx context.Context, objects []object.Object, report func(string)) error
 	// Remove takes away what Place made, in this run or an earlier one.
 	Remove(ctx context.Context) error

@@ -31,6 +31,10 @@ type proving struct {
 	looked   bool               // since the last round
 	issuer   v1alpha1.JWTIssuer // of the Prover's token
 	mu       sync.Mutex
+
+	glancing sync.Mutex // seen and glanced
+	seen     facts.Snapshot
+	glanced  time.Time
 }
 
 // each runs f for every cluster that f should run for, all at the same time.
@@ -104,33 +108,15 @@ func (r *proving) place(ctx context.Context) error {
 	return noImage
 }
 
-// placeOne has the objects of one cluster placed, and meanwhile looks at the pods itself: applying may wait for
-// them for minutes, and what keeps a pod from starting is often to be seen at once.
+// placeOne has the objects of one cluster placed, and waits for the pods itself: what keeps one from starting is often to
+// be seen at once.
 func (r *proving) placeOne(ctx context.Context, c mesh.Cluster, s *SiteEvidence, objects []object.Object) error {
 	report := func(text string) { r.Report(Step{Key: c.Name, Text: text}) }
 	report(fmt.Sprintf("placing %d objects", len(objects)))
-	placing, stop := context.WithCancel(ctx)
-	defer stop()
-	watching, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	placed := make(chan error, 1)
-	go func() {
-		err := r.Sites[c.Name].Place(placing, objects, report)
-		if err != nil {
-			unwatch() // no pod will come
-		}
-		placed <- err
-	}()
-	err := r.ready(watching, c, s, report)
-	switch {
-	case err == nil && s.waiting() == "":
-		return <-placed // it has a last word to write
-	case watching.Err() != nil:
-		return <-placed
+	if err := r.Sites[c.Name].Place(ctx, objects, report); err != nil {
+		return err
 	}
-	stop()
-	<-placed //nolint:errcheck // whatever it says, it was told to stop
-	return err
+	return r.ready(ctx, c, s, report)
 }
 
 // waiting says which pods are not ready, and why where that is worth saying; "" if all are.
@@ -152,7 +138,8 @@ func (s *SiteEvidence) waiting() string {
 
 // ready waits until every pod is ready. That some are not in time is no error: it shows in the calls.
 func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, report func(string)) error {
-	deadline, look := r.Now().Add(r.limits.Start), r.Now().Add(r.limits.Start/10)
+	began := r.Now()
+	deadline, look := began.Add(r.limits.Start), began.Add(r.limits.Start/10)
 	for {
 		pods, err := r.Sites[c.Name].Pods(ctx)
 		if err != nil {
@@ -174,7 +161,7 @@ func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, re
 		if r.Now().After(look) {
 			// A control plane that is not there brings no sidecar, however long one waits.
 			look = r.Now().Add(r.limits.Start / 10)
-			local := Case{Mesh: r.Mesh, From: c, To: c, Path: Local, Evidence: Evidence{Now: r.Facts(ctx)}}
+			local := Case{Mesh: r.Mesh, From: c, To: c, Path: Local, Evidence: Evidence{Now: r.glance(ctx, r.limits.Start/20)}}
 			if Proven(Judge(local)) {
 				deadline = r.Now()
 			}
@@ -182,10 +169,20 @@ func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, re
 		if !r.Now().Before(deadline) {
 			return nil
 		}
-		if err := pause(ctx, r.limits.Pause/4); err != nil {
+		if err := pause(ctx, min(max(r.limits.Pause/4, r.Now().Sub(began)/8), r.limits.Pause)); err != nil {
 			return err
 		}
 	}
+}
+
+// glance is the mesh as it was not longer ago than that: clusters that wait at the same time share a look at all of it.
+func (r *proving) glance(ctx context.Context, ago time.Duration) facts.Snapshot {
+	r.glancing.Lock()
+	defer r.glancing.Unlock()
+	if now := r.Now(); r.glanced.IsZero() || now.Sub(r.glanced) > ago {
+		r.seen, r.glanced = r.Facts(ctx), now
+	}
+	return r.seen
 }
 
 // pause waits, or returns ctx's error when that ends first.

@@ -25,7 +25,7 @@ import (
 type ClusterSite struct {
 	Conn      *cluster.Conn
 	Namespace string
-	// Apply makes the objects exist; it may wait until they are ready.
+	// Apply makes the objects exist; it need not wait until they are ready.
 	Apply func(ctx context.Context, objects []object.Object) error
 	// Delete takes them away again.
 	Delete func(ctx context.Context) error
