@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 )
 
 // Envoy returns a page of the admin interface of a pod's Envoy, such as "clusters?format=json". Envoy shows it to its own
-// pod alone, so it is asked through the kubelet. By exec pilot-agent's own log comes before the page (explain.AfterLog).
+// pod alone, so it is asked through the kubelet. Pages are to be JSON: by exec pilot-agent's own log comes before them, and
+// is cut off.
 func (c *Conn) Envoy(ctx context.Context, namespace, pod, page string) ([]byte, error) {
 	return c.page(ctx, namespace, pod, 15000, page, "istio-proxy", "pilot-agent", "request", "GET", page)
 }
@@ -37,7 +39,19 @@ func (c *Conn) page(ctx context.Context, namespace, pod string, port int, page, 
 	if err == nil || errors.As(err, &refused) || ctx.Err() != nil {
 		return out, err
 	}
-	return c.Exec(ctx, namespace, pod, container, argv...)
+	out, err = c.Exec(ctx, namespace, pod, container, argv...)
+	return afterLog(out), err
+}
+
+// afterLog is what a program printed, without the lines of its log before the JSON that was asked for.
+func afterLog(out []byte) []byte {
+	for rest := out; len(rest) > 0; {
+		if rest[0] == '{' || rest[0] == '[' {
+			return rest
+		}
+		_, rest, _ = bytes.Cut(rest, []byte("\n"))
+	}
+	return out
 }
 
 // A statusError is an answer that is no page.

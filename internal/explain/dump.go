@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -12,18 +11,13 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 )
 
-// AfterLog is what pilot-agent answers, without its own log, which comes first.
-func AfterLog(out []byte) []byte {
-	return out[max(0, bytes.IndexByte(out, '{')):]
-}
-
 // ParseProxy reads a proxy's /config_dump?include_eds and /clusters?format=json. Private keys are not in the first
-// (Envoy redacts them), and nothing but certificates is kept of its secrets. Both may be as pilot-agent answers them.
+// (Envoy redacts them), and nothing but certificates is kept of its secrets.
 func ParseProxy(namespace, pod string, dump, clusters []byte) (*Proxy, error) {
 	var d struct {
 		Configs []json.RawMessage `json:"configs"`
 	}
-	if err := json.Unmarshal(AfterLog(dump), &d); err != nil {
+	if err := json.Unmarshal(dump, &d); err != nil {
 		return nil, fmt.Errorf("read config_dump of pod %s/%s: %w", namespace, pod, err)
 	}
 	p := &Proxy{Namespace: namespace, Pod: pod, Clusters: map[string]*Upstream{}}
@@ -52,7 +46,7 @@ func ParseProxy(namespace, pod string, dump, clusters []byte) (*Proxy, error) {
 			return nil, fmt.Errorf("read %s of pod %s/%s: %w", head.Type, namespace, pod, err)
 		}
 	}
-	if err := p.readHosts(AfterLog(clusters)); err != nil {
+	if err := p.readHosts(clusters); err != nil {
 		return nil, fmt.Errorf("read clusters of pod %s/%s: %w", namespace, pod, err)
 	}
 	for _, raw := range eds {

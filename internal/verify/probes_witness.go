@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"isthmus.dev/isthmus/internal/cluster"
-	"isthmus.dev/isthmus/internal/explain"
 )
 
 // Witness looks at what decides about calls in one cluster: what istiod says of other clusters, what the client's
@@ -26,7 +25,7 @@ func Witness(ctx context.Context, conn *cluster.Conn, istio, namespace string, p
 	if client := pods[Client]; client.Sidecar {
 		out, err := conn.Envoy(ctx, namespace, client.Name, "clusters?format=json")
 		if err == nil {
-			e.Endpoints = endpoints(explain.AfterLog(out), namespace)
+			e.Endpoints = endpoints(out, namespace)
 		}
 	}
 	e.Peer, e.PeerKnown = peerAuthentications(ctx, conn, istio, namespace)
