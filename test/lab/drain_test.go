@@ -18,23 +18,10 @@ import (
 	"isthmus.dev/isthmus/lab"
 )
 
-// TestDrain keeps calls away from west under load, from east, from west itself, and from outside through west's ingress
+// drains keeps calls away from west under load, from east, from west itself, and from outside through west's ingress
 // gateway; looks at what is said meanwhile, and lets the calls come back.
-func TestDrain(t *testing.T) {
-	clusters := []string{"east", "west"}
-	doc := trafficDocument(t, func(spec map[string]any) {
-		spec["istio"].(map[string]any)["profile"] = "default" // with an ingress gateway
-	})
-	must(t, doc, "apply", "-f", "-")
-	defer func() {
-		displace(t, clusters...)
-		must(t, doc, "uninstall", "-f", "-", "--yes")
-	}()
-	place(t, clusters...)
+func drains(t *testing.T, doc string) {
 	applied(t, "west", drainIngress, "apply")
-	for _, c := range clusters {
-		reaches(t, c, clusters...)
-	}
 	d := draining{doc: doc}
 	for _, s := range []struct {
 		name string

@@ -119,8 +119,8 @@ func load(t *testing.T, from, to string, rate int, long time.Duration) func() pr
 	}
 }
 
-// trafficDocument is the quickstart's with changes of its spec, in which callers do not prefer their own cluster: the
-// lab's nodes have regions, and calls that stay at home would prove nothing.
+// trafficDocument is the quickstart's with changes of its spec, with an ingress gateway, and in which callers do not prefer
+// their own cluster: the lab's nodes have regions, and calls that stay at home would prove nothing.
 func trafficDocument(t *testing.T, change func(spec map[string]any)) string {
 	t.Helper()
 	var doc map[string]any
@@ -128,7 +128,9 @@ func trafficDocument(t *testing.T, change func(spec map[string]any)) string {
 		t.Fatal(err)
 	}
 	spec := doc["spec"].(map[string]any)
-	spec["istio"].(map[string]any)["meshConfig"].(map[string]any)["localityLbSetting"] = map[string]any{"enabled": false}
+	istio := spec["istio"].(map[string]any)
+	istio["profile"] = "default" // with an ingress gateway
+	istio["meshConfig"].(map[string]any)["localityLbSetting"] = map[string]any{"enabled": false}
 	change(spec)
 	out, err := yaml.Marshal(doc)
 	if err != nil {
@@ -137,22 +139,32 @@ func trafficDocument(t *testing.T, change func(spec map[string]any)) string {
 	return string(out)
 }
 
-// TestFailover kills all pods of a service in one cluster, and then cuts a whole cluster off, under load: first in a
-// mesh of Istio's own behaviour, then with the defaults that Isthmus sets.
-func TestFailover(t *testing.T) {
+// TestTraffic is one mesh under load while calls are kept away from a cluster, and while somebody in it is gone.
+func TestTraffic(t *testing.T) {
 	clusters := []string{"east", "west"}
+	doc := trafficDocument(t, func(map[string]any) {})
+	must(t, doc, "apply", "-f", "-")
+	defer func() {
+		displace(t, clusters...)
+		must(t, doc, "uninstall", "-f", "-", "--yes")
+	}()
+	place(t, clusters...)
+	for _, c := range clusters {
+		reaches(t, c, clusters...)
+	}
+	if !t.Run("drained", func(t *testing.T) { drains(t, doc) }) {
+		t.FailNow()
+	}
+	t.Run("gone", func(t *testing.T) { failsOver(t, clusters) })
+}
+
+// failsOver kills all pods of a service in one cluster, and then cuts a whole cluster off, under load: first in a mesh of
+// Istio's own behaviour, then with the defaults that Isthmus sets.
+func failsOver(t *testing.T, clusters []string) {
 	for _, mode := range []string{"off", "on"} {
-		doc := trafficDocument(t, func(spec map[string]any) {
+		must(t, trafficDocument(t, func(spec map[string]any) {
 			spec["traffic"] = map[string]any{"failover": map[string]any{"enabled": mode == "on"}}
-		})
-		must(t, doc, "apply", "-f", "-")
-		if mode == "off" {
-			defer func() {
-				displace(t, clusters...)
-				must(t, doc, "uninstall", "-f", "-", "--yes")
-			}()
-			place(t, clusters...)
-		}
+		}), "apply", "-f", "-")
 		reaches(t, "east", clusters...)
 		t.Run("pods killed, failover "+mode, func(t *testing.T) { podsKilled(t, mode) })
 		place(t, "east")
