@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
+	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -112,7 +113,7 @@ func (w writer) incidental(o metav1.PartialObjectMetadata) bool {
 		return true
 	}
 	switch o.Name {
-	case "kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl", "istio-ca-secret":
+	case "kube-root-ca.crt", facts.RootConfigMap, "istio-ca-crl", facts.SelfSigned:
 		return true
 	}
 	// Istio's leaders hold on to ConfigMaps, named after what they lead (istio.io/istio/pilot/pkg/leaderelection),

@@ -49,6 +49,9 @@ func (g *gatherer) wellKnownSecrets(ctx context.Context) error {
 const (
 	// CACerts is the Secret with the authority that an istiod was given (istio: security/pkg/pki/ca, CACertsSecret).
 	CACerts = "cacerts"
+	// SelfSigned is the Secret in which an istiod keeps the root that it makes for itself where it finds no cacerts (the
+	// same file, CASecret).
+	SelfSigned = "istio-ca-secret"
 	// RootConfigMap is the ConfigMap by which istiod tells the workloads of each namespace what to trust (istio:
 	// pilot/pkg/serviceregistry/kube/controller, CACertNamespaceConfigMap).
 	RootConfigMap = "istio-ca-root-cert"
@@ -57,9 +60,9 @@ const (
 )
 
 // secretsOf reads what an istiod of a namespace signs with: an intermediate that it was given, or the root that it
-// made itself (istio: security/pkg/pki/ca, CACertsSecret and CASecret).
+// made itself.
 func (g *gatherer) secretsOf(ctx context.Context, namespace string) error {
-	for _, name := range []string{CACerts, "istio-ca-secret"} {
+	for _, name := range []string{CACerts, SelfSigned} {
 		if err := g.secret(ctx, namespace, name); err != nil {
 			return err
 		}

@@ -76,8 +76,7 @@ const (
 // ownRoot stands before a new cacerts in a cluster whose istiod, not ours, has made a root of its own: it is as much of
 // an outage as to replace one.
 func (d *decider) ownRoot(c *Change) bool {
-	const selfSigned = "istio-ca-secret"
-	s := d.now.Secrets[c.Object.Namespace+"/"+selfSigned]
+	s := d.now.Secrets[c.Object.Namespace+"/"+facts.SelfSigned]
 	runs := slices.ContainsFunc(d.now.Istiods, func(i facts.Istiod) bool { return i.Mesh != d.owner && i.Namespace == c.Object.Namespace })
 	if s == nil || !runs || c.Want.Sealed == nil || c.Want.Sealed.Kind != object.SealIntermediate {
 		return false
@@ -86,7 +85,7 @@ func (d *decider) ownRoot(c *Change) bool {
 		c.Impact = append(c.Impact, newRoot)
 		return false
 	}
-	d.conflict(c.Object, "istiod", fmt.Sprintf("would come in the place of the root that istiod made for itself (Secret %s/%s), which running workloads trust alone", c.Object.Namespace, selfSigned),
+	d.conflict(c.Object, "istiod", fmt.Sprintf("would come in the place of the root that istiod made for itself (Secret %s/%s), which running workloads trust alone", c.Object.Namespace, facts.SelfSigned),
 		"a mesh of this cluster alone can keep it: spec.trust.root: {existing: {}}"+
 			fmt.Sprintf(". To give the old root up, which fails calls until every workload was restarted: --take-over=%q", c.Object.String()))
 	return true

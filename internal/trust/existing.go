@@ -15,7 +15,7 @@ func Roots(at *facts.Cluster) ([]facts.Certificate, *facts.Secret) {
 	if s := at.Secrets[Namespace+"/"+CACerts]; s != nil {
 		return s.Certificates[RootBundle], s
 	}
-	if s := at.Secrets[Namespace+"/"+SelfSigned]; s != nil && len(at.Istiods) > 0 {
+	if s := at.Secrets[Namespace+"/"+facts.SelfSigned]; s != nil && len(at.Istiods) > 0 {
 		return s.Certificates[CACert], s
 	}
 	return nil, nil

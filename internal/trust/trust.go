@@ -40,8 +40,6 @@ const (
 	Namespace = object.IstioNamespace
 	// CACerts is the Secret that it reads (istio.io/istio/security/pkg/pki/ca: CACertsSecret).
 	CACerts = facts.CACerts
-	// SelfSigned is the Secret in which istiod keeps the root that it makes for itself where it finds no cacerts.
-	SelfSigned = "istio-ca-secret"
 	// CACert is the data key of the intermediate in cacerts (the same file, as are the next three).
 	CACert = "ca-cert.pem"
 	// CAKey is the data key of its key.
