@@ -79,7 +79,7 @@ Every cause has an id: isthmus help EXP030. Exit 4 if a link is broken, 1 if no 
 	f.BoolVar(&flags.probe, "probe", false, "prove it with a real call")
 	f.StringVar(&flags.image, "image", "", "image of a pod to call from (default: the document's spec.verify.image)")
 	f.DurationVar(&flags.deadline, "deadline", evidence.DefaultDeadline, "how long reading may take")
-	f.StringVar(&flags.record, "record", "", "also write what was read to this file")
+	f.StringVar(&flags.record, "record", "", "also write what was read to this file; of a token, what it claims")
 	f.StringVar(&flags.replay, "replay", "", "judge what --record wrote, and ask no cluster")
 	return c
 }
