@@ -179,8 +179,9 @@ func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, re
 func (r *proving) glance(ctx context.Context, ago time.Duration) facts.Snapshot {
 	r.glancing.Lock()
 	defer r.glancing.Unlock()
-	if now := r.Now(); r.glanced.IsZero() || now.Sub(r.glanced) > ago {
-		r.seen, r.glanced = r.Facts(ctx), now
+	if r.glanced.IsZero() || r.Now().Sub(r.glanced) > ago {
+		r.seen = r.Facts(ctx)
+		r.glanced = r.Now() // not before: who waited for a slow look wants no other one
 	}
 	return r.seen
 }
