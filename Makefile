@@ -35,7 +35,7 @@ test-lab:
 
 .PHONY: test-others
 test-others:
-	@nice -n 10 $(MAKE) --no-print-directory test-others-now >$(BIN)/test-others 2>&1; code=$$?; cat $(BIN)/test-others; exit $$code
+	@nice -n 19 $(MAKE) --no-print-directory test-others-now >$(BIN)/test-others 2>&1; code=$$?; cat $(BIN)/test-others; exit $$code
 
 .PHONY: test-others-now
 test-others-now:
