@@ -22,25 +22,12 @@ help: ## what can be made
 demo: programs packages ## two real clusters become one mesh, and real calls prove it
 	@./examples/quickstart/demo.sh
 
-# Tests on real clusters wait a lot, for pods and for leaders. All the others take what that leaves of the processors: they
-# run at the same time and step back for them, and their lines are printed when the last of them has ended.
 .PHONY: test
 test: programs packages ## go vet, and every test: unit, script, and lab on real clusters
 	@$(LAB) build >$(BIN)/programs
-	@$(MAKE) --no-print-directory --keep-going --jobs 2 test-lab test-others
-
-.PHONY: test-lab
-test-lab:
-	go test -vet=off -tags lab -p 1 -count 1 -timeout 80m -v ./lab/... ./test/lab
-
-.PHONY: test-others
-test-others:
-	@nice -n 19 $(MAKE) --no-print-directory test-others-now >$(BIN)/test-others 2>&1; code=$$?; cat $(BIN)/test-others; exit $$code
-
-.PHONY: test-others-now
-test-others-now:
-	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -vet=off -timeout 60m $$(go list ./... | grep -v /isthmus/lab)
-	go vet -tags lab ./...
+	$(COMPILE) go vet -tags lab ./...
+	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -vet=off -timeout 30m ./...
+	go test -vet=off -tags lab -p 1 -count 1 -timeout 80m -v ./lab ./lab/build ./test/lab
 
 .PHONY: unit
 unit: ## only the tests that need no real program: seconds
