@@ -299,6 +299,7 @@ func smallLife(t *testing.T, name string) life {
 // such meshes live side by side on the same API servers, each of them with its own share of the points.
 func TestACrashAtEveryWriteConverges(t *testing.T) {
 	needClusters(t)
+	t.Parallel() // beside the lives of a whole mesh; whoever else writes to these API servers has ended
 	anchored(t)
 	const lives = 6
 	count := &points{n: map[string]int{}}

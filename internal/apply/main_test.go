@@ -17,7 +17,7 @@ var clusters *apitest.Clusters
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// What runs side by side here waits for API servers, and does not compute.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	code, err := withClusters(m)
