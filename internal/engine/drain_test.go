@@ -55,6 +55,7 @@ spec:
 // left of it is nothing aside. What somebody else took away is.
 func TestADrainKilledAnywhereIsGoneOnWith(t *testing.T) {
 	e := many(t, 3)
+	e.Renderings = Kept
 	want, err := e.Want()
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 		}
-		eng := engine.Engine{Mesh: m, Dial: nobody(t), Now: time.Now}
+		eng := engine.Engine{Mesh: m, Dial: nobody(t), Now: time.Now, Renderings: engine.Kept}
 		clusters, err := eng.Render()
 		if err != nil {
 			t.Errorf("%s: %v", file, err)

@@ -51,7 +51,7 @@ func engineOf(t *testing.T, text string, dial cluster.Dialer) engine.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return engine.Engine{Mesh: m, Dial: dial, Now: time.Now, Rand: rand.Reader}
+	return engine.Engine{Mesh: m, Dial: dial, Now: time.Now, Rand: rand.Reader, Renderings: engine.Kept}
 }
 
 // nobody is dialled where nothing may be asked.
