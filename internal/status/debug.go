@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -89,11 +90,21 @@ type RemoteStatus struct {
 // taken. What was never sent is no lag.
 func (p ProxyStatus) inStep() bool {
 	for _, r := range p.Resources {
-		if r.LastError != "" || r.Sent != "" && r.Sent != r.Acked {
+		if r.Sent != "" && r.Sent != r.Acked {
 			return false
 		}
 	}
-	return true
+	return !p.rejects()
+}
+
+// rejects tells a proxy that did not take what it was sent, and said so.
+func (p ProxyStatus) rejects() bool {
+	for _, r := range p.Resources {
+		if r.LastError != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // proxies are those of one cluster among all that the istiods serve.
@@ -151,6 +162,39 @@ func (p Pages) remotes(m mesh.Mesh, self mesh.Cluster, drains map[string]facts.D
 		out.Clusters = append(out.Clusters, r)
 	}
 	return out
+}
+
+// settled asks until every proxy was in step at one look, or some were in none for as long as a push may take: where much
+// changes istiods push all the time, and who is behind at one moment is so at no other. Who rejects what it is sent is not
+// waited for.
+func settled(ctx context.Context, ask func() Pages) Pages {
+	pages, fine := ask(), map[string]ProxyStatus{}
+	for looks := 0; ; looks++ {
+		waited := false
+		for i, p := range pages.Proxies {
+			key := p.Cluster + "/" + p.Proxy
+			if was, ok := fine[key]; ok {
+				pages.Proxies[i] = was
+			} else if p.inStep() {
+				fine[key] = p
+			} else {
+				waited = waited || !p.rejects()
+			}
+		}
+		if !waited || looks == settleLooks {
+			return pages
+		}
+		select {
+		case <-ctx.Done():
+			return pages
+		case <-time.After(settle / settleLooks):
+		}
+		next := ask()
+		if next.Err != "" {
+			return pages
+		}
+		pages = next
+	}
 }
 
 // Ask reads the debug pages of every ready istiod pod of a cluster.

@@ -21,6 +21,9 @@ import (
 // it: a push begins 100 ms after a change (PILOT_DEBOUNCE_AFTER), and proxies then have to take it.
 const settle = 3 * time.Second
 
+// settleLooks is how often a proxy is looked at in that time before it is said to be out of step.
+const settleLooks = 6
+
 // endpoints are istiod's /debug/endpointShardz: service → namespace → shards by "Provider/cluster" (Istio:
 // pilot/pkg/model/endpointshards.go).
 type endpoints map[string]map[string]struct {

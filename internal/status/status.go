@@ -104,7 +104,7 @@ func Gather(ctx context.Context, m mesh.Mesh, dial cluster.Dialer, deadline time
 	var asking sync.WaitGroup
 	for _, c := range m.Clusters {
 		asking.Go(func() {
-			p := Ask(ctx, c, dial)
+			p := settled(ctx, func() Pages { return Ask(ctx, c, dial) })
 			mu.Lock()
 			defer mu.Unlock()
 			pages[c.Name] = p
