@@ -125,8 +125,7 @@ func (a *Applier) Apply(ctx context.Context, p plan.Plan, report func(Event)) (C
 }
 
 // ApplySet makes the objects of a set in one cluster be there and, but for Unready, be ready, and prunes what the set no
-// longer has.
-// The inventory's name is facts.InventoryName of the set's name.
+// longer has. The inventory's name is facts.InventoryName of the set's name.
 func (a *Applier) ApplySet(ctx context.Context, conn *cluster.Conn, objects []object.Object, inventory string, report func(Event)) (ChangeSet, error) {
 	return a.set(ctx, conn, objects, inventory, report)
 }

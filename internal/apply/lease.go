@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/plan"
 )
 
@@ -221,7 +222,7 @@ func (l *locks) try(ctx context.Context, name string, notice func(string)) (*coo
 	if !free && !ends.After(l.run.now()) {
 		// Clocks may differ: what has run out by ours is watched for as long as its holder takes to renew it.
 		notice(fmt.Sprintf("the lock of %s seems to have run out: making sure", holder))
-		if err := sleep(ctx, l.lock.Every+l.lock.Every/5); err != nil {
+		if err := patience.Sleep(ctx, l.lock.Every+l.lock.Every/5); err != nil {
 			return nil, err
 		}
 		again, err := leases.Get(ctx, LockName(l.mesh), metav1.GetOptions{})
@@ -290,7 +291,7 @@ func (l *locks) keep(ctx context.Context, name string, lease *coordinationv1.Lea
 	go func() {
 		defer close(h.done)
 		last := l.run.now()
-		for sleep(ctx, l.lock.Every) == nil {
+		for patience.Sleep(ctx, l.lock.Every) == nil {
 			err := l.renew(ctx, name, h)
 			switch {
 			case err == nil:

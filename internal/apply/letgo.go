@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/plan"
 )
 
@@ -36,7 +37,7 @@ func (r *run) letsGo(ctx context.Context, wave int, c plan.Change, of []string) 
 		switch {
 		case apierrors.IsForbidden(err):
 			r.says(wave, c, began, fmt.Sprintf("nobody may ask its istiod whether it still sends to %s: waiting %s instead", strings.Join(of, ", "), Blind), nil)
-			return sleep(ctx, Blind)
+			return patience.Sleep(ctx, Blind)
 		case err == nil && still == "":
 			return nil
 		case err != nil:
@@ -50,7 +51,7 @@ func (r *run) letsGo(ctx context.Context, wave int, c plan.Change, of []string) 
 			said = still
 			r.says(wave, c, began, "waiting until it lets go of "+strings.Join(of, ", ")+": "+still, nil)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := patience.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

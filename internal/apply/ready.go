@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/plan"
 )
 
@@ -102,10 +103,9 @@ func (r *run) waitFor(ctx context.Context, wave int, c plan.Change, began time.T
 	}
 }
 
-// lookAgain waits until it is time to look again at what has been waited for that long: an eighth of it, so that nobody
-// waits much longer than it takes, and what takes long is not asked for all the time.
+// lookAgain waits until it is time to look again at what has been waited for that long.
 func lookAgain(ctx context.Context, waited time.Duration) error {
-	return sleep(ctx, min(max(look, waited/8), lookLater))
+	return patience.Sleep(ctx, patience.Pause(waited, look, lookLater))
 }
 
 // untold says what an istiod that started anew for another root still has to do; "" for nothing. It writes the root

@@ -9,6 +9,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 // Times between tries and looks. The first ones are short, since what is waited for mostly takes a moment.
@@ -38,7 +40,7 @@ func (r *run) retry(ctx context.Context, notice func(string), do func(context.Co
 			said = text
 			notice(text)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := patience.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -50,17 +52,6 @@ type plainly struct{ error }
 func (p plainly) Error() string { return explain(p.error) }
 
 func (p plainly) Unwrap() error { return p.error }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
 
 // gone waits until a deleted object is no longer there, or its name means another one.
 func (w writer) gone(ctx context.Context) error {

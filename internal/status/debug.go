@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +16,7 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/traffic"
 )
 
@@ -181,13 +181,8 @@ func settled(ctx context.Context, ask func() Pages) Pages {
 				waited = waited || !p.rejects()
 			}
 		}
-		if !waited || looks == settleLooks {
+		if !waited || looks == settleLooks || patience.Sleep(ctx, settle/settleLooks) != nil {
 			return pages
-		}
-		select {
-		case <-ctx.Done():
-			return pages
-		case <-time.After(settle / settleLooks):
 		}
 		next := ask()
 		if next.Err != "" {

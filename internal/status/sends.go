@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 // settle is how long istiods are left alone between the look that finds nothing any more and the one that confirms
@@ -43,10 +44,8 @@ func Sends(ctx context.Context, conn *cluster.Conn, namespace string, to []strin
 func twice(ctx context.Context, ask func() (string, error)) (still string, err error) {
 	for look := range 2 {
 		if look > 0 {
-			select {
-			case <-ctx.Done():
-				return "", ctx.Err()
-			case <-time.After(settle):
+			if err := patience.Sleep(ctx, settle); err != nil {
+				return "", err
 			}
 		}
 		if still, err = ask(); err != nil || still != "" {

@@ -14,6 +14,7 @@ import (
 	"isthmus.dev/isthmus/internal/image"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/probe"
 )
 
@@ -169,7 +170,7 @@ func (r *proving) ready(ctx context.Context, c mesh.Cluster, s *SiteEvidence, re
 		if !r.Now().Before(deadline) {
 			return nil
 		}
-		if err := pause(ctx, min(max(r.limits.Pause/4, r.Now().Sub(began)/8), r.limits.Pause)); err != nil {
+		if err := patience.Sleep(ctx, patience.Pause(r.Now().Sub(began), r.limits.Pause/4, r.limits.Pause)); err != nil {
 			return err
 		}
 	}
@@ -184,16 +185,6 @@ func (r *proving) glance(ctx context.Context, ago time.Duration) facts.Snapshot 
 		r.glanced = r.Now() // not before: who waited for a slow look wants no other one
 	}
 	return r.seen
-}
-
-// pause waits, or returns ctx's error when that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // door is where a stranger knocks, as far as is known now.
@@ -239,7 +230,7 @@ func (r *proving) call(ctx context.Context, part act) error {
 			continue
 		}
 		if r.Now().Before(patient) {
-			if err := pause(ctx, r.limits.Pause/4); err != nil {
+			if err := patience.Sleep(ctx, r.limits.Pause/4); err != nil {
 				return err
 			}
 			continue
@@ -250,7 +241,7 @@ func (r *proving) call(ctx context.Context, part act) error {
 		if len(r.pending()) == 0 {
 			break
 		}
-		if err := pause(ctx, r.limits.Pause); err != nil {
+		if err := patience.Sleep(ctx, r.limits.Pause); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 // A ClusterSite is a Site on a real cluster. It reads and runs programs; what is written goes through the two
@@ -51,7 +52,7 @@ func (s ClusterSite) Place(ctx context.Context, objects []object.Object, report 
 			break // whatever is wrong with it, applying will say
 		}
 		report("waiting for the namespace " + s.Namespace + " of an earlier proof to go")
-		if err := pause(ctx, 250*time.Millisecond); err != nil {
+		if err := patience.Sleep(ctx, 250*time.Millisecond); err != nil {
 			return err
 		}
 	}
