@@ -106,17 +106,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 	for _, line := range []string{"plan --out FILE:c.plan", "apply FILE:c.plan --skip-checks -o json", "apply --skip-checks", "plan -o json", "facts -o FILE:late.json", "uninstall --yes -o json"} {
 		d.run(line)
 	}
-	files := d.written("given", "token", "config")
+	files := d.written("given", "token")
 	if files < 8 || d.printed.Len() < 100_000 {
 		t.Errorf("%d files and %d bytes were looked through: this proves nothing", files, d.printed.Len())
 	}
 	t.Logf("%d files and %d bytes looked through", files, d.printed.Len())
-	needles := []string{canary, base64.StdEncoding.EncodeToString([]byte(canary))[:24], "PRIVATE KEY-----"}
+	needles := []string{canary, base64.StdEncoding.EncodeToString([]byte(canary))[:24], "PRIVATE KEY"}
 	needles = append(needles, strings.Split(bearer, ".")[1:]...)
 	for _, cfg := range d.servers.Configs {
 		needles = append(needles, cfg.BearerToken)
 	}
-	all := d.printed.String()
+	all := strings.ReplaceAll(d.printed.String(), "! PRIVATE KEYS ARE IN ", "") // what render says of --secrets
 	for _, n := range needles {
 		if at := strings.Index(all, n); at >= 0 {
 			t.Errorf("of %d Secrets %q shows: %s", secrets, n, all[max(0, at-300):min(len(all), at+60)])
@@ -127,7 +127,6 @@ func TestNothingPrintsASecret(t *testing.T) {
 // everyFlag checks that each command and each flag of it is in one of the lines.
 func everyFlag(t *testing.T) {
 	t.Helper()
-	everywhere := []string{"help", "file", "kubeconfig", "output", "set"} // the first is not theirs, the others are added
 	for _, c := range commands(newRoot(&env{})) {
 		if !c.Runnable() || slices.Contains(silent, c.CommandPath()) || c.Name() == "help" {
 			continue
@@ -140,7 +139,7 @@ func everyFlag(t *testing.T) {
 		}
 		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
 			has := func(line string) bool { return slices.Contains(strings.Fields(line), "--"+f.Name) }
-			if !slices.Contains(everywhere, f.Name) && !slices.ContainsFunc(lines, has) {
+			if f.Name != "help" && !slices.ContainsFunc(lines, has) {
 				t.Errorf("no line has %s --%s", c.CommandPath(), f.Name)
 			}
 		})

@@ -1,23 +1,24 @@
 package engine
 
-import "sync"
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"isthmus.dev/isthmus/internal/charts"
+)
 
 // Kept are renderings that all tests of this package share, as runs of the program do: charts take most of their time.
-var Kept = &memory{of: map[string][]byte{}}
+var Kept charts.Renderings
 
-type memory struct {
-	mu sync.Mutex
-	of map[string][]byte
-}
-
-func (m *memory) Get(key string) []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.of[key]
-}
-
-func (m *memory) Put(key string, rendering []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.of[key] = rendering
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "isthmus-renderings-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	Kept.Dir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir) // a temporary folder, after the tests' last word
+	os.Exit(code)
 }
