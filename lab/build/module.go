@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -218,8 +219,9 @@ func (p pinned) items(g golang, env goEnv) ([]item, error) {
 func (g golang) build(ctx context.Context, dir, pkg, ldflags, out string, s *step) error {
 	return run(ctx, command{
 		dir: dir, env: g.environ(), sign: goSign(s),
-		args: append(append([]string{g.program, "build"}, compileFlags...),
-			"-buildvcs=false", "-mod=readonly", "-v", "-ldflags="+ldflags, "-o", out, pkg),
+		args: slices.Concat([]string{g.program, "build"}, compileFlags, []string{
+			"-buildvcs=false", "-mod=readonly", "-v", "-ldflags=" + ldflags, "-o", out, pkg,
+		}),
 	})
 }
 
