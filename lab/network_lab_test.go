@@ -5,6 +5,8 @@ package lab_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +28,7 @@ func TestClusters(t *testing.T) {
 		lbs[c] = echo(t, l, c)
 	}
 	t.Run("nodes carry their place and their pods' range", func(t *testing.T) { testNodes(t, l) })
+	t.Run("pods weigh more than what runs them", testWeight)
 	t.Run("who reaches whom", func(t *testing.T) { testReach(t, l, lbs) })
 	t.Run("an address is given back", func(t *testing.T) { testAddressGivenBack(t, l) })
 	t.Run("faults and their end", func(t *testing.T) { testFaults(t, l, lbs) })
@@ -45,6 +48,23 @@ func testNodes(t *testing.T, l *lab.Lab) {
 	for name, want := range map[string]string{"a-1": "eu eu-1 100.64.0.0/24", "a-2": "eu eu-2 100.64.1.0/24"} {
 		if got[name] != want {
 			t.Errorf("node %s: %q, want %q", name, got[name], want)
+		}
+	}
+}
+
+func testWeight(t *testing.T) {
+	shares, err := filepath.Glob("/sys/fs/cgroup/*/isthmus-lab.t-clusters/cpu.shares")
+	if err != nil || len(shares) == 0 {
+		t.Skip("cgroup v1 does not share the processors here")
+	}
+	const nodes, programs = 4, 8 // programs of a cluster's node: etcd, four kube-, containerd, kubelet, CoreDNS
+	for _, file := range shares {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := strconv.Atoi(strings.TrimSpace(string(data))); err != nil || got != nodes*2*programs*1024 {
+			t.Errorf("%s: %s, want twice the weight of the programs of %d nodes", file, data, nodes)
 		}
 	}
 }

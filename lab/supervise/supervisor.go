@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isthmus.dev/isthmus/lab/cgroup"
 	"isthmus.dev/isthmus/lab/component"
 	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/mountns"
@@ -95,6 +96,9 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	if err := wire.Switch(l); err != nil {
 		return err
 	}
+	if err := podsGroup(l); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	for _, c := range s.clusters {
 		wg.Go(func() { c.run(ctx) })
@@ -103,6 +107,24 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 	wg.Wait()
 	s.slowly.Wait()
 	return s.wan.Close()
+}
+
+// podsWeigh is how much the pods of a node weigh, measured in one of the programs that run it. Each of those weighs as much
+// as a new control group where Linux shares processors by session, and pods, all in one group, would get next to nothing
+// beside the dozens of a lab. On a node of one's own they weigh twice what its programs do.
+const podsWeigh = 16
+
+// podsGroup makes the control group of all pods of the lab.
+func podsGroup(l layout.Lab) error {
+	nodes := 0
+	for _, c := range l.Clusters {
+		nodes += len(c.Nodes)
+	}
+	path := layout.CgroupRoot(l.Name)
+	if err := cgroup.Ensure(path); err != nil {
+		return err
+	}
+	return cgroup.Weigh(path, podsWeigh*nodes)
 }
 
 // distort sets the distances between clusters and begins the faults again that an earlier supervisor had begun.
