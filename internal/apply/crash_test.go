@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -166,6 +167,7 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	}
 	all := l.everything(before, l.refs(c))
 	b.listed(all)
+	b.answer()
 	again := b.converge()
 	if left := b.mustPlan(); left.Writes() != 0 || len(left.Pending) != 0 {
 		b.t.Errorf("%s: after the second run there is still %v, %v", at, changes(left), left.Pending)
@@ -179,6 +181,22 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 		b.secretless(p)
 	}
 	return crashed, over
+}
+
+// answer waits until both clusters say everything they are asked for: on a machine that has other things to do they may
+// be as good as away for a moment, and what is away is left as it is.
+func (b *bench) answer() {
+	b.t.Helper()
+	for deadline := time.Now().Add(ready); ; {
+		p := b.mustPlan()
+		if !slices.ContainsFunc(p.Pending, func(x plan.Pending) bool { return !x.Next }) {
+			return
+		}
+		b.t.Logf("they do not answer: %v", p.Pending)
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within %s", ready)
+		}
+	}
 }
 
 // asksFor is what apply asks API servers for to do a plan.

@@ -41,7 +41,7 @@ spec:
 	}}
 	now := facts.Snapshot{Clusters: map[string]*facts.Cluster{"east": {Name: "east"}, "west": {Name: "west"}}}
 	var said []string
-	left, err := e.AwaitDrained(t.Context(), now, nil, 10*time.Millisecond, func(s string) { said = append(said, s) })
+	left, err := e.AwaitDrained(t.Context(), now, nil, 2*time.Second, func(s string) { said = append(said, s) })
 	if err != nil || !slices.Equal(left, []string{"east", "west"}) {
 		t.Errorf("left %v, %v", left, err)
 	}

@@ -154,7 +154,8 @@ func (c *Clusters) run(program, name string, args ...string) error {
 	defer log.Close() // the program holds its own
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no proxy: nothing leaves this machine
+	// No proxy: nothing leaves this machine. What a test leaves behind is little, and is seldom worth collecting.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GOGC=400"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
