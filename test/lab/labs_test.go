@@ -16,14 +16,13 @@ import (
 	"isthmus.dev/isthmus/lab"
 )
 
-// atOnce is how many labs there are at most, and with that how many tests at the same time. With ISTHMUS_TEST_LABS=2
-// they take a fifth less time on two fast processors, since half of the time of one is waiting for pods. Slow ones have
-// no room for two, and starved tests fail for want of it.
+// atOnce is how many labs there are, and with that how many tests at the same time: as many as a run may have, or
+// ISTHMUS_TEST_LABS. Half of the time of one is waiting for pods.
 func atOnce() int {
 	if n, err := strconv.Atoi(os.Getenv("ISTHMUS_TEST_LABS")); err == nil {
 		return min(max(n, 1), most)
 	}
-	return 1
+	return most
 }
 
 // most is how many labs a run may leave behind.
