@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"isthmus.dev/isthmus/lab"
+	"isthmus.dev/isthmus/lab/layout"
 	"isthmus.dev/isthmus/lab/supervise"
 )
 
@@ -53,12 +54,13 @@ func testNodes(t *testing.T, l *lab.Lab) {
 }
 
 func testWeight(t *testing.T) {
-	shares, err := filepath.Glob("/sys/fs/cgroup/*/isthmus-lab.t-clusters/cpu.shares")
-	if err != nil || len(shares) == 0 {
-		t.Skip("cgroup v1 does not share the processors here")
+	hierarchies, err := filepath.Glob("/sys/fs/cgroup/*/cpu.shares")
+	if err != nil || len(hierarchies) == 0 {
+		t.Skip("needs the cpu controller of cgroup v1")
 	}
-	const nodes, programs = 4, 8 // programs of a cluster's node: etcd, four kube-, containerd, kubelet, CoreDNS
-	for _, file := range shares {
+	const nodes, programs = 4, 8 // of a node: etcd, four kube-, containerd, kubelet, and the shims as one
+	for _, h := range hierarchies {
+		file := filepath.Join(filepath.Dir(h), layout.CgroupRoot("t-clusters"), "cpu.shares")
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

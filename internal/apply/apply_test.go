@@ -154,7 +154,13 @@ func (b *bench) apply(ctx context.Context, p plan.Plan) (apply.ChangeSet, error)
 
 func (b *bench) converge() apply.ChangeSet {
 	b.t.Helper()
-	set, err := b.apply(b.t.Context(), b.mustPlan())
+	return b.does(b.mustPlan())
+}
+
+// does applies a plan, which has to succeed.
+func (b *bench) does(p plan.Plan) apply.ChangeSet {
+	b.t.Helper()
+	set, err := b.apply(b.t.Context(), p)
 	if err != nil {
 		b.t.Fatalf("apply: %v", err)
 	}

@@ -167,8 +167,7 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	}
 	all := l.everything(before, l.refs(c))
 	b.listed(all)
-	b.answer()
-	again := b.converge()
+	again := b.does(b.answered())
 	if left := b.mustPlan(); left.Writes() != 0 || len(left.Pending) != 0 {
 		b.t.Errorf("%s: after the second run there is still %v, %v", at, changes(left), left.Pending)
 	} else if asked := b.asksFor(left); len(asked) > 0 {
@@ -183,18 +182,17 @@ func (l life) crash(c chapter, before map[string][]object.Ref, n int, after bool
 	return crashed, over
 }
 
-// answer waits until both clusters say everything they are asked for: on a machine that has other things to do they may
-// be as good as away for a moment, and what is away is left as it is.
-func (b *bench) answer() {
+// answered is the plan once both clusters say everything they are asked for: on a machine that has other things to do
+// they may be as good as away for a moment, and what is away is left as it is.
+func (b *bench) answered() plan.Plan {
 	b.t.Helper()
-	for deadline := time.Now().Add(ready); ; {
+	for deadline := time.Now().Add(ready); ; time.Sleep(100 * time.Millisecond) {
 		p := b.mustPlan()
 		if !slices.ContainsFunc(p.Pending, func(x plan.Pending) bool { return !x.Next }) {
-			return
+			return p
 		}
-		b.t.Logf("they do not answer: %v", p.Pending)
 		if time.Now().After(deadline) {
-			b.t.Fatalf("not within %s", ready)
+			b.t.Fatalf("not within %s: %v", ready, p.Pending)
 		}
 	}
 }

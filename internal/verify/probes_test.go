@@ -123,7 +123,7 @@ func broken(c probe.Call) probe.Result {
 func (f *fakeMesh) prover() *Prover {
 	p := &Prover{
 		Mesh: f.mesh, Sites: map[string]Site{}, Now: time.Now, Report: func(Step) {},
-		Limits: Limits{Settle: time.Second, Pause: time.Millisecond, Start: time.Second},
+		Limits: Limits{Settle: 100 * time.Millisecond, Pause: time.Millisecond, Start: 100 * time.Millisecond},
 		Facts: func(context.Context) facts.Snapshot {
 			e := healthy(f.mesh)
 			f.evidence(&e)

@@ -114,11 +114,16 @@ func Run(ctx context.Context, l layout.Lab, clock func() time.Time, log *slog.Lo
 // beside the dozens of a lab. On a node of one's own they weigh twice what its programs do.
 const podsWeigh = 16
 
-// podsGroup makes the control group of all pods of the lab.
+// podsGroup makes the control group of all pods of the lab. Hollow clusters have none.
 func podsGroup(l layout.Lab) error {
 	nodes := 0
 	for _, c := range l.Clusters {
-		nodes += len(c.Nodes)
+		if !c.Hollow {
+			nodes += len(c.Nodes)
+		}
+	}
+	if nodes == 0 {
+		return nil
 	}
 	path := layout.CgroupRoot(l.Name)
 	if err := cgroup.Ensure(path); err != nil {
