@@ -17,6 +17,7 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/patience"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/status"
 	"isthmus.dev/isthmus/internal/traffic"
@@ -225,10 +226,7 @@ func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, since stat
 			return nil
 		case apierrors.IsForbidden(err):
 			report(fmt.Sprintf("%s: nobody may ask its istiod: waiting %s instead", g.Name, apply.Blind))
-			select {
-			case <-ctx.Done():
-			case <-time.After(apply.Blind):
-			}
+			_ = patience.Sleep(ctx, apply.Blind) // that nobody may ask is the error
 			return err
 		case ctx.Err() == nil && err != nil:
 			still = strings.TrimSpace(err.Error())
@@ -236,13 +234,11 @@ func (e Engine) await(ctx context.Context, d Drained, g mesh.Cluster, since stat
 		if still != "" {
 			report(fmt.Sprintf("%s: %s", g.Name, still))
 		}
-		select {
-		case <-ctx.Done():
+		if err := patience.Sleep(ctx, drainLook); err != nil {
 			if still == "" {
 				still = "did not answer"
 			}
-			return fmt.Errorf("cluster %s: %s: %w", g.Name, still, ctx.Err())
-		case <-time.After(drainLook):
+			return fmt.Errorf("cluster %s: %s: %w", g.Name, still, err)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 const (
@@ -60,10 +61,7 @@ func (g *gatherer) reach(ctx context.Context) error {
 			return g.unreachable(err, try, began)
 		}
 		try++
-		select {
-		case <-ctx.Done():
-		case <-time.After(tryAgain):
-		}
+		_ = patience.Sleep(ctx, tryAgain) // asking once more tells that it is over
 	}
 	// The first one opened the connection; the later ones tell how long a request takes.
 	got = got[1:]

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 // What an HTTP call can ask of a server, by its path. Every other path is answered with a Reply at once.
@@ -72,12 +74,8 @@ func (s Server) answerHTTP(calls *tally) http.HandlerFunc {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		if wait > 0 {
-			select {
-			case <-r.Context().Done():
-				return
-			case <-time.After(wait):
-			}
+		if patience.Sleep(r.Context(), wait) != nil {
+			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)

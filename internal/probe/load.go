@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"isthmus.dev/isthmus/internal/patience"
 )
 
 // A Load is calls at an even rate for some time. Each call begins when its turn comes, however long earlier ones take,
@@ -67,11 +69,9 @@ func (c Caller) Load(ctx context.Context, l Load) (LoadResult, error) {
 	var calls sync.WaitGroup
 	for n := range total {
 		turn := began.Add(time.Duration(n) * time.Second / time.Duration(l.Rate))
-		select {
-		case <-ctx.Done():
+		if patience.Sleep(ctx, turn.Sub(c.Now())) != nil {
 			calls.Wait()
 			return out, nil
-		case <-time.After(turn.Sub(c.Now())):
 		}
 		calls.Go(func() {
 			at, r := c.Now(), Result{}
