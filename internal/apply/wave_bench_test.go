@@ -1,10 +1,8 @@
 package apply_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,22 +18,18 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/facts"
-	"isthmus.dev/isthmus/internal/facts/apitest"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/seal"
 )
 
-// distance is a round trip to a cluster of the benchmark.
-const distance = 50 * time.Millisecond
-
 // farCluster answers as an API server would that is a round trip away and takes no time itself: what is measured is
 // how well apply uses the time that it waits. What real API servers need is test/lab's to measure.
 func farCluster(b *testing.B, name string) *cluster.Conn {
 	b.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		time.Sleep(distance)
+		time.Sleep(roundTrip)
 		w.Header().Set("Content-Type", "application/json")
 		switch path := req.URL.Path; {
 		case path == "/api":
@@ -107,22 +101,22 @@ func freshWave(b *testing.B, clusters int, namespace string) plan.Plan {
 }
 
 // waves times the same wave in 2 and in 20 clusters, in one run. The ratio is what counts; aim: 1.5 or less.
-func waves(b *testing.B, conn func(name string) *cluster.Conn) {
+func waves(b *testing.B, at place) {
 	run := 0
 	wave := func(clusters int) time.Duration {
 		a := apply.Applier{Conns: map[string]*cluster.Conn{}}
 		for i := range clusters {
 			name := fmt.Sprintf("c%d", i)
-			a.Conns[name] = conn(name)
+			a.Conns[name] = at.conn(name)
 		}
 		run++
 		p := freshWave(b, clusters, fmt.Sprint("mesh-", run))
-		began := time.Now()
-		set, err := a.Apply(b.Context(), p, nil)
-		if err != nil || len(set.Done) != p.Writes() {
-			b.Fatalf("%d of %d changes: %v", len(set.Done), p.Writes(), err)
-		}
-		return time.Since(began)
+		return at.timed(func() {
+			set, err := a.Apply(b.Context(), p, nil)
+			if err != nil || len(set.Done) != p.Writes() {
+				b.Fatalf("%d of %d changes: %v", len(set.Done), p.Writes(), err)
+			}
+		})
 	}
 	var few, many time.Duration
 	for b.Loop() {
@@ -134,15 +128,16 @@ func waves(b *testing.B, conn func(name string) *cluster.Conn) {
 	b.ReportMetric(many.Seconds()/few.Seconds(), "ratio")
 }
 
-// BenchmarkWaveOf20Clusters is of clusters a round trip of 50 ms away whose API servers take no time.
+// BenchmarkWaveOf20Clusters is of clusters whose API servers take no time.
 func BenchmarkWaveOf20Clusters(b *testing.B) {
-	waves(b, func(name string) *cluster.Conn { return farCluster(b, name) })
+	waves(b, place{conn: func(name string) *cluster.Conn { return farCluster(b, name) }, timed: stopwatch})
 }
 
-// BenchmarkWaveOf20APIServers is of real API servers, 50 ms away for who applies, with no node behind them: what makes
-// workloads ready is a stand-in. On one machine they share its processors: 1,260 writes take what they take there.
+// BenchmarkWaveOf20APIServers is of real API servers, with no node behind them: what makes workloads ready is a stand-in.
 func BenchmarkWaveOf20APIServers(b *testing.B) {
-	waves(b, farServers(b, numbered("c", 20)))
+	names := numbered("c", 20)
+	b.Run("ownProcessors", func(b *testing.B) { waves(b, ownProcessors(b, names)) })
+	b.Run("sharedProcessors", func(b *testing.B) { waves(b, sharedProcessors(b, names)) })
 }
 
 // BenchmarkWaveOfADocument is what a document asks for of as many real API servers: the whole of Istio in fresh ones, real
@@ -150,8 +145,13 @@ func BenchmarkWaveOf20APIServers(b *testing.B) {
 // TLS, which nothing starts anew. Every cluster of 20 gets 19 remote secrets, every one of 2 gets one.
 func BenchmarkWaveOfADocument(b *testing.B) {
 	few, many := numbered("few-", 2), numbered("many-", 20)
-	conn := farServers(b, append(few, many...))
-	two, twenty := newFarMesh(b, few, conn), newFarMesh(b, many, conn)
+	all := append(few, many...)
+	b.Run("ownProcessors", func(b *testing.B) { documentWaves(b, ownProcessors(b, all), few, many) })
+	b.Run("sharedProcessors", func(b *testing.B) { documentWaves(b, sharedProcessors(b, all), few, many) })
+}
+
+func documentWaves(b *testing.B, at place, few, many []string) {
+	two, twenty := newFarMesh(b, few, at), newFarMesh(b, many, at)
 	var set []string
 	for _, wave := range []struct {
 		name string
@@ -172,17 +172,18 @@ func BenchmarkWaveOfADocument(b *testing.B) {
 // A farMesh is a mesh document of clusters a round trip away, which all are one wave.
 type farMesh struct {
 	*testing.B
+	at       place
 	document string
 	conns    map[string]*cluster.Conn
 }
 
-func newFarMesh(b *testing.B, names []string, conn func(string) *cluster.Conn) farMesh {
+func newFarMesh(b *testing.B, names []string, at place) farMesh {
 	b.Helper()
-	f := farMesh{B: b, conns: map[string]*cluster.Conn{}}
+	f := farMesh{B: b, at: at, conns: map[string]*cluster.Conn{}}
 	f.document = "apiVersion: isthmus.dev/v1alpha1\nkind: Mesh\nmetadata: {name: shop}\nspec:\n" +
 		"  rollout: {waves: [[" + strings.Join(names, ", ") + "]]}\n  clusters:\n"
 	for i, name := range names {
-		f.conns[name] = conn(name)
+		f.conns[name] = at.conn(name)
 		f.document += fmt.Sprintf("  - {name: %s, server: \"https://198.51.100.%d:6443\"}\n", name, i)
 	}
 	return f
@@ -205,14 +206,13 @@ func (f farMesh) wave(set ...string) time.Duration {
 		f.Fatal(err)
 	}
 	a := apply.Applier{Conns: f.conns, Sealers: seal.Sealers(m, f.conns, time.Now, rand.Reader)}
-	began := time.Now()
-	done, err := a.Apply(f.Context(), p, nil)
-	took := time.Since(began)
-	if err != nil || len(done.Done) != p.Writes() || len(p.Waves) != 1 {
-		f.Fatalf("%d of %d changes in %d waves, %v pending: %v", len(done.Done), p.Writes(), len(p.Waves), p.Pending, err)
-	}
-	f.Logf("%d clusters: %d changes", len(f.conns), len(done.Done))
-	return took
+	f.Logf("%d clusters: %d changes", len(f.conns), p.Writes())
+	return f.at.timed(func() {
+		done, err := a.Apply(f.Context(), p, nil)
+		if err != nil || len(done.Done) != p.Writes() || len(p.Waves) != 1 {
+			f.Fatalf("%d of %d changes in %d waves, %v pending: %v", len(done.Done), p.Writes(), len(p.Waves), p.Pending, err)
+		}
+	})
 }
 
 func numbered(prefix string, n int) []string {
@@ -221,42 +221,4 @@ func numbered(prefix string, n int) []string {
 		names[i] = fmt.Sprint(prefix, i)
 	}
 	return names
-}
-
-// farServers starts API servers, and connects to them from a round trip away.
-func farServers(b *testing.B, names []string) func(name string) *cluster.Conn {
-	b.Helper()
-	ctx, cancel := context.WithCancel(b.Context())
-	b.Cleanup(cancel)
-	on, err := apitest.Start(ctx, names...)
-	if errors.Is(err, apitest.ErrNoPrograms) {
-		b.Skip(err)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(on.Stop)
-	for _, cfg := range on.Configs {
-		if err := serveWorkloads(ctx, cfg); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return func(name string) *cluster.Conn {
-		cfg := rest.CopyConfig(on.Configs[name])
-		cfg.QPS = -1
-		cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return far{rt} })
-		conn, err := cluster.New(name, cfg, time.Minute)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return conn
-	}
-}
-
-// far is a round trip away.
-type far struct{ http.RoundTripper }
-
-func (f far) RoundTrip(r *http.Request) (*http.Response, error) {
-	time.Sleep(distance)
-	return f.RoundTripper.RoundTrip(r)
 }

@@ -42,8 +42,8 @@ type Clusters struct {
 	Configs map[string]*rest.Config
 
 	dir      string
-	started  []*exec.Cmd
-	webhooks bool // they are called
+	started  map[string]*exec.Cmd // by the name of the cluster, and etcd
+	webhooks bool                 // they are called
 }
 
 // Start brings up one API server for each name. Errors: ErrNoPrograms, a program that does not come up.
@@ -65,7 +65,10 @@ func start(ctx context.Context, webhooks bool, names []string) (*Clusters, error
 	if err != nil {
 		return nil, err
 	}
-	c := &Clusters{Configs: map[string]*rest.Config{}, dir: dir, webhooks: webhooks, Kubeconfig: filepath.Join(dir, "kubeconfig")}
+	c := &Clusters{
+		Configs: map[string]*rest.Config{}, Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		dir: dir, started: map[string]*exec.Cmd{}, webhooks: webhooks,
+	}
 	if err := c.start(ctx, bin, names); err != nil {
 		c.Stop()
 		return nil, err
@@ -146,6 +149,9 @@ func (c *Clusters) Nobody(name string) *rest.Config {
 	return cfg
 }
 
+// Process is the number of the process that is a cluster's API server.
+func (c *Clusters) Process(name string) int { return c.started[name].Process.Pid }
+
 func (c *Clusters) run(program, name string, args ...string) error {
 	log, err := os.Create(filepath.Join(c.dir, name+".log"))
 	if err != nil {
@@ -160,7 +166,7 @@ func (c *Clusters) run(program, name string, args ...string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	c.started = append(c.started, cmd)
+	c.started[name] = cmd
 	return nil
 }
 
