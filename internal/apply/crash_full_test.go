@@ -1,7 +1,6 @@
 package apply_test
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"maps"
@@ -21,7 +20,6 @@ import (
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/engine"
-	"isthmus.dev/isthmus/internal/facts/apitest"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/seal"
@@ -41,21 +39,7 @@ spec:
 // wholeLife is the life of a whole mesh: every object of Istio in two clusters, with real certificates and tokens, on
 // API servers of its own.
 func wholeLife(t *testing.T) life {
-	ctx, cancel := context.WithCancel(t.Context())
-	on, err := apitest.Start(ctx, "east", "west")
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		on.Stop()
-		cancel()
-	})
-	for _, cfg := range on.Configs {
-		if err := serveWorkloads(ctx, cfg); err != nil {
-			t.Fatal(err)
-		}
-	}
+	on := startServers(t, []string{"east", "west"})
 	wanted := func(m mesh.Mesh) object.Objects {
 		want, err := engine.Engine{Mesh: m}.Want()
 		if err != nil {

@@ -53,3 +53,15 @@ func needClusters(t *testing.T) {
 		t.Skip(apitest.ErrNoPrograms)
 	}
 }
+
+// startServers starts API servers, with what stands in for the controllers and nodes that they do not have.
+func startServers(t testing.TB, names []string) *apitest.Clusters {
+	t.Helper()
+	on := apitest.For(t, names...)
+	for _, cfg := range on.Configs {
+		if err := serveWorkloads(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return on
+}

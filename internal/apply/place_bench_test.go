@@ -1,8 +1,6 @@
 package apply_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -65,31 +63,6 @@ func ownProcessors(b *testing.B, names []string) place {
 		}
 		return took / slower
 	}}
-}
-
-// startServers starts API servers, with what stands in for the controllers and nodes that they do not have.
-func startServers(b *testing.B, names []string) *apitest.Clusters {
-	b.Helper()
-	ctx, cancel := context.WithCancel(b.Context())
-	on, err := apitest.Start(ctx, names...)
-	if errors.Is(err, apitest.ErrNoPrograms) {
-		cancel()
-		b.Skip(err)
-	}
-	if err != nil {
-		cancel()
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		cancel()
-		on.Stop()
-	})
-	for _, cfg := range on.Configs {
-		if err := serveWorkloads(ctx, cfg); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return on
 }
 
 // connect connects to API servers from a distance.

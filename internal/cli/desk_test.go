@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,15 +28,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	servers, err := apitest.Start(t.Context(), "east", "west")
-	if errors.Is(err, apitest.ErrNoPrograms) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(servers.Stop)
-	d := &desk{t: t, dir: t.TempDir(), servers: servers}
+	d := &desk{t: t, dir: t.TempDir(), servers: apitest.For(t, "east", "west")}
 	d.write("mesh.yaml", "apiVersion: isthmus.dev/v1alpha1\nkind: Mesh\nmetadata: {name: shop}\nspec:\n  clusters:\n  - {name: east, server: 'https://192.0.2.1:6443'}\n  - {name: west, server: 'https://192.0.2.2:6443'}\n")
 	return d
 }

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -201,7 +200,7 @@ func TestSecretsWithoutAClusterAreKept(t *testing.T) {
 // TestAppliedFilesLeaveNothingToPlan applies the files to real API servers, first under Isthmus's name and then as a
 // GitOps controller does, which forces its way as theirs do: what plan still wants is Secrets and its inventory.
 func TestAppliedFilesLeaveNothingToPlan(t *testing.T) {
-	servers := start(t, "east", "west")
+	servers := apitest.For(t, "east", "west")
 	dial := cluster.Options{Kubeconfig: servers.Kubeconfig}.Dial
 	eng := engineOf(t, document, dial)
 	files := rendered(t, eng)
@@ -264,25 +263,9 @@ func send(t *testing.T, conn *cluster.Conn, bodies []map[string]any, as metav1.A
 	}
 }
 
-func start(t *testing.T, names ...string) *apitest.Clusters {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	servers, err := apitest.Start(ctx, names...)
-	if errors.Is(err, apitest.ErrNoPrograms) {
-		cancel()
-		t.Skip(err)
-	}
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { servers.Stop(); cancel() })
-	return servers
-}
-
 // TestFilesAreWhatApplySends listens to apply on a real API server and compares each body that it sends.
 func TestFilesAreWhatApplySends(t *testing.T) {
-	servers := start(t, "east")
+	servers := apitest.For(t, "east")
 	text := strings.Replace(document, "  - {name: west}\n", "", 1)
 	heard := &recorder{bodies: map[string]string{}}
 	eng := engineOf(t, text, func(c mesh.Cluster) (*cluster.Conn, error) {

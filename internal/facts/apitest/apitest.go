@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -49,6 +50,20 @@ type Clusters struct {
 // Start brings up one API server for each name. Errors: ErrNoPrograms, a program that does not come up.
 func Start(ctx context.Context, names ...string) (*Clusters, error) {
 	return start(ctx, false, names)
+}
+
+// For is Start for a test, which is skipped where there are no programs, and with whose end they stop.
+func For(t testing.TB, names ...string) *Clusters {
+	t.Helper()
+	c, err := Start(t.Context(), names...)
+	if errors.Is(err, ErrNoPrograms) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
 }
 
 // StartCalling is Start with API servers that call webhooks.
