@@ -11,6 +11,8 @@ COMPILE := GOGC=off GOMEMLIMIT=2GiB
 BIN := bin
 LDFLAGS := -s -w
 LAB := $(BIN)/isthmus-lab
+RESULTS := $(BIN)/results
+REPORT := go run ./test/report
 
 .DEFAULT_GOAL := help
 
@@ -26,12 +28,17 @@ demo: programs packages ## two real clusters become one mesh, and real calls pro
 test: programs packages ## go vet, and every test: unit, script, and lab on real clusters
 	@$(LAB) build >$(BIN)/programs
 	$(COMPILE) go vet -tags lab ./...
-	ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -vet=off -timeout 30m ./...
-	go test -vet=off -tags lab -p 1 -count 1 -timeout 80m -v ./lab ./lab/build ./test/lab
+	@rm -rf $(RESULTS)
+	$(REPORT) run -layer "unit and script" -out $(RESULTS)/1.json \
+		env ISTHMUS_TEST_BIN=$$(cat $(BIN)/programs) go test -json -vet=off -timeout 30m ./...
+	$(REPORT) run -layer lab -stream -out $(RESULTS)/2.json \
+		go test -json -vet=off -tags lab -p 1 -count 1 -timeout 80m ./lab ./lab/build ./test/lab
+	@$(REPORT) sum $(RESULTS)/*.json
 
 .PHONY: unit
 unit: ## only the tests that need no real program: seconds
-	go test ./...
+	@$(REPORT) run -layer unit -skips any -out $(RESULTS)/unit.json go test -json ./...
+	@echo "not run     tests on real clusters: make test"
 
 .PHONY: bench
 bench: programs packages ## the numbers of docs/numbers.md, measured here
