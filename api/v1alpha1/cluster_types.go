@@ -41,6 +41,20 @@ type Cluster struct {
 	Istio ClusterIstio `json:"istio,omitzero"`
 }
 
+// A FormerCluster was a member of the mesh.
+type FormerCluster struct {
+	// Name is the name that it had in spec.clusters.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=43
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="a cluster's name is a DNS label: lower-case letters, digits and \"-\", a letter or digit at both ends"
+	Name string `json:"name"`
+	// Access says how to reach the API server.
+	//
+	// +optional
+	Access Access `json:"access,omitzero"`
+}
+
 // ControlPlane says that a cluster's istiod is not in the cluster itself: at most one of its fields is set.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.remoteOf) || !has(self.externalAt)",message="a cluster is served by another's istiod (remoteOf) or by one of its own elsewhere (externalAt), not by both"

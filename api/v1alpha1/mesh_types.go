@@ -52,6 +52,15 @@ type MeshSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4096
 	Clusters []Cluster `json:"clusters"`
+	// Former are clusters that were members and are to be cleaned, and how they are reached: nobody takes that from what
+	// a cluster's record says. One whose record does not say that it was a member of this mesh is left alone. An entry
+	// may go once its cluster is clean.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4096
+	Former []FormerCluster `json:"former,omitempty"`
 	// Istio is what runs on every cluster.
 	//
 	// +optional

@@ -105,6 +105,9 @@ func (a *Applier) Apply(ctx context.Context, p plan.Plan, report func(Event)) (C
 		return r.set, &ConflictError{Conflicts: p.Conflicts}
 	}
 	r.prepare(p)
+	if err := r.sameClusters(ctx, p); err != nil {
+		return r.set, err
+	}
 	ctx, unlock, err := r.lock(ctx, p)
 	if err != nil {
 		return r.set, err

@@ -56,10 +56,11 @@ func wholeLife(t *testing.T) life {
 	}
 	installed := load()
 	upgraded := load("spec.istio.values.pilot.resources.requests.memory=1Gi", "spec.istio.meshConfig.accessLogFile=/dev/stdout")
-	one, _, err := upgraded.Without("west")
+	one, left, err := upgraded.Without("west")
 	if err != nil {
 		t.Fatal(err)
 	}
+	one.Former = left
 	b := &bench{t: t, on: on, lock: true, judges: engine.Judges}
 	b.seals = func(conns map[string]*cluster.Conn) map[object.SealKind]apply.Sealer {
 		return seal.Sealers(b.mesh, conns, time.Now, rand.Reader)

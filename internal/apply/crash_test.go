@@ -296,7 +296,7 @@ func smallLife(t *testing.T, name string) life {
 	b.lock = true
 	b.small()
 	two, one := b.mesh, b.mesh
-	one.Clusters = two.Clusters[:1]
+	one.Clusters, one.Former = two.Clusters[:1], two.Clusters[1:]
 	installed := maps.Clone(b.want)
 	b.edit()
 	edited := b.want

@@ -19,6 +19,7 @@ import (
 
 type applyFlags struct {
 	skipUnreachable, skipChecks bool
+	members                     memberFlags
 	plan.Options
 	lockFlags
 }
@@ -41,9 +42,13 @@ What is not Isthmus's is never taken without being asked. --adopt takes over an 
 proxy restarts where nothing needs to change, and no certificate authority is replaced. --take-over overrules who keeps
 applying a field or an object: look at the plan with the same flags first. A saved plan has its own.
 
-A cluster that is no longer in the document is cleaned: the others forget it, and once none of their proxies sends to
-it any more, everything that Isthmus made there goes. One that does not answer stays pending until it does, or until
---forget gives it up.
+A cluster that is no longer in the document is forgotten by the others. With --leave NAME=CONTEXT, or an entry in
+spec.former, it is cleaned too: once none of the others' proxies sends to it any more, everything that Isthmus made there
+goes. Without it stays pending, as one does that does not answer, until --forget gives it up. What a cluster's record says
+of how another is reached is never used, and one that cannot be proved to be that former member is left alone.
+
+A cluster of the document which is not the one that the others know by its name stops everything: let its context lead
+to the right one, or say with --new-cluster that it was made anew.
 
 While something is written, a Lease in each of the clusters keeps a second run away.`,
 		Args: atMostOneFile,
@@ -52,7 +57,7 @@ While something is written, a Lease in each of the clusters keeps a second run a
 	c.Flags().BoolVar(&flags.skipUnreachable, "skip-unreachable", false, "leave clusters that do not answer as they are, and change the others")
 	c.Flags().BoolVar(&flags.skipChecks, "skip-checks", false, "go on where a preflight check finds an error")
 	takeOverFlags(c, &flags.Options)
-	addForget(c, &flags.Forget)
+	flags.members.add(c, &flags.Options)
 	flags.add(c)
 	return c
 }
@@ -64,16 +69,19 @@ func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags
 		return err
 	}
 	eng.Options = flags.Options
-	decide, again := eng.Plan, "isthmus apply"+flagsOf(flags.Options)
+	if eng.Mesh, err = flags.members.former(eng.Mesh); err != nil {
+		return err
+	}
+	decide, again := eng.Plan, "isthmus apply"+flagsOf(flags.Options)+flags.members.flags()
 	next := "isthmus verify"
 	if len(args) == 1 {
-		again = "isthmus apply " + args[0]
+		again = "isthmus apply " + args[0] + flags.members.flags()
 		saved, err := savedPlan(eng, args[0])
 		if err != nil {
 			return err
 		}
 		if len(saved.Leaves) > 0 || saved.Uninstall {
-			return e.applyRemoval(ctx, eng, saved, args[0], flags.lockFlags)
+			return e.applyRemoval(ctx, eng, saved, args[0], flags.members, flags.lockFlags)
 		}
 		decide = resume(eng, args[0], saved)
 	}
@@ -82,7 +90,7 @@ func (e *env) applyDocument(ctx context.Context, args []string, flags applyFlags
 	if err != nil {
 		return err
 	}
-	if err := mayForget(prospect, flags.Forget); err != nil {
+	if err := flags.members.known(eng.Mesh, prospect); err != nil {
 		return err
 	}
 	may := func(p engine.Prospect) error { return mayApply(eng, p, flags.skipUnreachable, flags.skipChecks) }

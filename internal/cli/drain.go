@@ -86,6 +86,8 @@ func (e *env) drain(ctx context.Context, drain, undrain []string, flags drainFla
 	if err := mayDrain(eng.Mesh, slices.Concat(drain, undrain)); err != nil {
 		return err
 	}
+	who := holder("")
+	eng.Options.By = who.String()
 	aside := 0
 	prospect, err := e.prospect(ctx, func(ctx context.Context) (engine.Prospect, error) {
 		p, n, err := eng.PlanDrain(ctx, drain, undrain)

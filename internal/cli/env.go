@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/mesh"
@@ -21,6 +22,9 @@ type env struct {
 	kubeconfig string
 	output     string
 	set        []string
+
+	dialers sync.Once
+	dialer  cluster.Dialer
 }
 
 // mesh loads the document that -f names, with --set applied.
@@ -35,9 +39,10 @@ func (e *env) mesh() (mesh.Mesh, error) {
 	return mesh.Load("-", data, e.set)
 }
 
-// dial connects to clusters as the flags say.
+// dial connects to clusters as the flags say. A command has one dialer, so that all of it sees the same kubeconfigs.
 func (e *env) dial(c mesh.Cluster) (*cluster.Conn, error) {
-	return cluster.Options{Kubeconfig: e.kubeconfig}.Dial(c)
+	e.dialers.Do(func() { e.dialer = cluster.Options{Kubeconfig: e.kubeconfig}.Dialer() })
+	return e.dialer(c)
 }
 
 // format is the output format, which must be one of those that the command has.

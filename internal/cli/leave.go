@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"os/user"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -14,30 +13,74 @@ import (
 
 	"isthmus.dev/isthmus/internal/apply"
 	"isthmus.dev/isthmus/internal/engine"
-	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/plan"
 )
 
-func addForget(c *cobra.Command, forget *[]string) {
-	c.Flags().StringSliceVar(forget, "forget", nil, "give up on this cluster, which is no longer in the document and does not answer; may be repeated")
+// memberFlags say what a person knows of clusters that records cannot be believed about.
+type memberFlags struct{ leave []string }
+
+// add adds those flags; what a plan keeps of them goes into its options.
+func (f *memberFlags) add(c *cobra.Command, o *plan.Options) {
+	c.Flags().StringSliceVar(&f.leave, "leave", nil, "NAME=CONTEXT: clean this cluster, which is no longer in the document, by this context of the kubeconfig; may be repeated")
+	c.Flags().StringSliceVar(&o.Forget, "forget", nil, "give up on this cluster, which is no longer in the document and cannot be cleaned; may be repeated")
+	c.Flags().StringSliceVar(&o.NewClusters, "new-cluster", nil, "this cluster of the document was made anew under its old name; may be repeated")
 }
 
-func left(name string) func(facts.Member) bool {
-	return func(m facts.Member) bool { return m.Name == name }
+// former adds to a mesh what --leave says of clusters that have left it.
+func (f *memberFlags) former(m mesh.Mesh) (mesh.Mesh, error) {
+	for _, x := range f.leave {
+		name, context, ok := strings.Cut(x, "=")
+		if !ok || name == "" || context == "" {
+			return m, usagef("--leave %s: it is NAME=CONTEXT, a cluster that left and the kubeconfig context that leads to it", x)
+		}
+		var err error
+		if m, err = m.WithFormer(name, context); err != nil {
+			return m, usagef("--leave %s: %w", x, err)
+		}
+	}
+	return m, nil
 }
 
-// mayForget refuses names of clusters that nobody remembers: a typing error must not look like a success.
-func mayForget(p engine.Prospect, forget []string) error {
-	for _, name := range forget {
-		if slices.ContainsFunc(p.Facts.Left, left(name)) {
-			continue
+// flags repeats them.
+func (f *memberFlags) flags() string {
+	var b strings.Builder
+	for _, x := range f.leave {
+		b.WriteString(" --leave " + x)
+	}
+	return b.String()
+}
+
+// known refuses names of clusters that nobody remembers: a typing error must not look like a success.
+func (f *memberFlags) known(m mesh.Mesh, p engine.Prospect) error {
+	for _, x := range f.leave {
+		name, _, _ := strings.Cut(x, "=")
+		if err := remembered(p, "--leave", name); err != nil {
+			return err
 		}
-		names := make([]string, 0, len(p.Facts.Left))
-		for _, m := range p.Facts.Left {
-			names = append(names, m.Name)
+	}
+	for _, name := range p.Plan.Options.Forget {
+		if err := remembered(p, "--forget", name); err != nil {
+			return err
 		}
-		return usagef("--forget %s: no such cluster has left the mesh; there are: %s", name, cmp.Or(strings.Join(names, ", "), "none"))
+	}
+	for _, name := range p.Plan.Options.NewClusters {
+		if _, ok := m.Cluster(name); !ok {
+			return usagef("--new-cluster %s: there is no such cluster; there are: %s", name, strings.Join(m.Names(), ", "))
+		}
 	}
 	return nil
+}
+
+func remembered(p engine.Prospect, flag, name string) error {
+	names := make([]string, 0, len(p.Facts.Left))
+	for _, x := range p.Facts.Left {
+		if x.Name == name {
+			return nil
+		}
+		names = append(names, x.Name)
+	}
+	return usagef("%s %s: no such cluster has left the mesh; there are: %s", flag, name, cmp.Or(strings.Join(names, ", "), "none"))
 }
 
 // lockFlags are the flags of commands that write.

@@ -44,8 +44,9 @@ func newPlan(e *env) *cobra.Command {
 
 An object that somebody changed by hand is shown with who did it and when. What is somebody else's stands in the way, and
 is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change. A cluster
-that is no longer in the document is shown with what goes there and in the others; one that does not answer is pending
-until it does.
+that is no longer in the document is shown with what goes there and in the others: --leave NAME=CONTEXT, or spec.former, says
+how it is reached, since a record in a cluster is not obeyed; one that does not answer is pending until it does. A cluster
+of the document that is not the one that records know stops everything, until --new-cluster says that it was made anew.
 
 With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
 plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
@@ -58,13 +59,14 @@ with no cluster, and is the same, byte for byte, as it would have been then.`,
 	c.Flags().StringVar(&o.out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringVar(&o.from, "from", "", "make the plan from recorded facts (isthmus facts), with no cluster; - is standard input")
 	takeOverFlags(c, &o.Options)
-	addForget(c, &o.Forget)
+	o.members.add(c, &o.Options)
 	return c
 }
 
 type planOptions struct {
 	show, out, from string
 	detailed        bool
+	members         memberFlags
 	plan.Options
 }
 
@@ -83,6 +85,9 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		return err
 	}
 	eng.Options = o.Options
+	if eng.Mesh, err = o.members.former(eng.Mesh); err != nil {
+		return err
+	}
 	decide := eng.Plan
 	if o.from != "" {
 		now, err := e.recorded(o.from, eng.Mesh)
@@ -95,7 +100,7 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := mayForget(prospect, o.Forget); err != nil {
+	if err := o.members.known(eng.Mesh, prospect); err != nil {
 		return err
 	}
 	if o.out != "" {
@@ -125,10 +130,10 @@ func planNext(p *screen.Page, pl plan.Plan, o planOptions) {
 		fmt.Fprint(p, "Details: isthmus plan --show all   ")
 	}
 	if o.out != "" {
-		fmt.Fprintln(p, "Do it: isthmus apply "+o.out)
+		fmt.Fprintln(p, "Do it: isthmus apply "+o.out+o.members.flags())
 		return
 	}
-	fmt.Fprintln(p, "Do it: isthmus apply"+flagsOf(pl.Options))
+	fmt.Fprintln(p, "Do it: isthmus apply"+flagsOf(pl.Options)+o.members.flags())
 }
 
 // flagsOf repeats the flags that a plan was made with.
@@ -142,6 +147,9 @@ func flagsOf(o plan.Options) string {
 	}
 	for _, name := range o.Forget {
 		flags.WriteString(" --forget " + name)
+	}
+	for _, name := range o.NewClusters {
+		flags.WriteString(" --new-cluster " + name)
 	}
 	return flags.String()
 }

@@ -69,13 +69,16 @@ func statusPage(p *screen.Page, r status.Report) {
 		rows = append(rows, statusRow(p, r, c))
 	}
 	fmt.Fprint(p, screen.Columns(rows))
+	for _, d := range r.Doubted {
+		fmt.Fprintf(p, "%s %s. Say which it is: isthmus drain %s, or isthmus undrain %[3]s\n", p.Mark(screen.Hmm), d.Seen(), d.Cluster)
+	}
 	for _, c := range r.Clusters {
 		if c.Err != "" {
 			fmt.Fprintf(p, "%s %s does not answer: %s\n", p.Mark(screen.No), c.Name, c.Err)
 		}
 		if d := c.Drained; d != nil {
-			fmt.Fprintf(p, "%s %s is drained for %s: no calls reach it, and its own callers go to %s. End it: isthmus undrain %s\n",
-				p.Mark(screen.Hmm), c.Name, lasting(r.Taken.Sub(d.Since)), d.To, c.Name)
+			fmt.Fprintf(p, "%s %s is drained for %s%s: no calls reach it, and its own callers go to %s. End it: isthmus undrain %s\n",
+				p.Mark(screen.Hmm), c.Name, lasting(r.Taken.Sub(d.Since)), by(d.By), d.To, c.Name)
 		}
 		for _, problem := range c.Problems {
 			fmt.Fprintf(p, "%s %s: %s\n", p.Mark(screen.Hmm), c.Name, problem)
@@ -87,6 +90,14 @@ func statusPage(p *screen.Page, r status.Report) {
 	default:
 		fmt.Fprintln(p, "What is in the way: isthmus check   What would change: isthmus plan")
 	}
+}
+
+// by names who did something, where that is known.
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
 }
 
 func statusRow(p *screen.Page, r status.Report, c status.Cluster) []string {

@@ -17,8 +17,10 @@ import (
 
 func newUninstall(e *env) *cobra.Command {
 	var yes bool
-	var clusters, forget []string
+	var clusters []string
 	var out string
+	var o plan.Options
+	var members memberFlags
 	var lock lockFlags
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -48,16 +50,19 @@ document afterwards: the next apply would bring them back.`,
 			if err != nil {
 				return err
 			}
-			r := removal{eng: whole, again: "isthmus uninstall --yes"}
+			if whole.Mesh, err = members.former(whole.Mesh); err != nil {
+				return err
+			}
+			r := removal{eng: whole, members: members, again: "isthmus uninstall"}
 			if len(clusters) > 0 {
 				if r.eng, err = whole.Without(clusters...); err != nil {
 					return usagef("%w\n  To take the whole mesh away: isthmus uninstall", err)
 				}
-				r.again = "isthmus uninstall --cluster " + strings.Join(clusters, " --cluster ") + " --yes"
+				r.again = "isthmus uninstall --cluster " + strings.Join(clusters, " --cluster ")
 			}
-			r.eng.Options.Forget, r.eng.Lock = forget, lock.lock(r.eng, strings.TrimSuffix(r.again, " --yes"))
-			r.decide = r.eng.PlanRemoval
-			if len(clusters) > 0 {
+			r.eng.Options, r.eng.Lock = o, lock.lock(r.eng, r.again)
+			r.again += flagsOf(o) + members.flags() + " --yes"
+			if r.decide = r.eng.PlanRemoval; len(clusters) > 0 {
 				r.decide = r.eng.Plan
 			}
 			if out != "" || !yes {
@@ -69,7 +74,7 @@ document afterwards: the next apply would bring them back.`,
 	c.Flags().BoolVar(&yes, "yes", false, "do it")
 	c.Flags().StringVar(&out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringSliceVar(&clusters, "cluster", nil, "only this cluster leaves the mesh; may be repeated")
-	addForget(c, &forget)
+	members.add(c, &o)
 	lock.add(c)
 	return c
 }
@@ -78,7 +83,9 @@ document afterwards: the next apply would bring them back.`,
 type removal struct {
 	eng    engine.Engine
 	decide func(context.Context) (engine.Prospect, error)
-	again  string // the command that does it, or goes on
+	// members are what was said of clusters that have left.
+	members memberFlags
+	again   string // the command that does it, or goes on
 }
 
 // planRemoval decides what goes, and refuses what must not.
@@ -87,7 +94,7 @@ func (e *env) planRemoval(ctx context.Context, r removal) (engine.Prospect, erro
 	if err != nil {
 		return prospect, err
 	}
-	return prospect, r.may(prospect, r.eng.Options.Forget)
+	return prospect, r.may(prospect)
 }
 
 // showRemoval shows what would go, and keeps the plan in a file where it is given one.
@@ -97,7 +104,7 @@ func (e *env) showRemoval(ctx context.Context, r removal, out string) error {
 		return err
 	}
 	if out != "" {
-		r.again = "isthmus apply " + out
+		r.again = "isthmus apply " + out + r.members.flags()
 		if err := toFile(out, func(w io.Writer) error { return r.eng.Save(w, prospect, program()) }); err != nil {
 			return fmt.Errorf("save the plan: %w", err)
 		}
@@ -118,8 +125,8 @@ func (e *env) remove(ctx context.Context, r removal) error {
 }
 
 // applyRemoval does a saved plan by which clusters leave, or everything goes.
-func (e *env) applyRemoval(ctx context.Context, eng engine.Engine, saved plan.Saved, path string, lock lockFlags) error {
-	r := removal{eng: eng, again: "isthmus apply " + path}
+func (e *env) applyRemoval(ctx context.Context, eng engine.Engine, saved plan.Saved, path string, members memberFlags, lock lockFlags) error {
+	r := removal{eng: eng, members: members, again: "isthmus apply " + path + members.flags()}
 	if len(saved.Leaves) > 0 {
 		var err error
 		if r.eng, err = eng.Without(saved.Leaves...); err != nil {
@@ -132,8 +139,8 @@ func (e *env) applyRemoval(ctx context.Context, eng engine.Engine, saved plan.Sa
 }
 
 // may refuses what would leave something behind unseen: with the last inventory goes the memory of who was a member.
-func (r removal) may(p engine.Prospect, forget []string) error {
-	if err := mayForget(p, forget); err != nil {
+func (r removal) may(p engine.Prospect) error {
+	if err := r.members.known(r.eng.Mesh, p); err != nil {
 		return err
 	}
 	if len(r.eng.Leaving) == 0 {

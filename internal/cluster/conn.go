@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/streaming/pkg/httpstream"
 
@@ -55,20 +56,46 @@ type Options struct {
 	Wrap func(cluster string, rt http.RoundTripper) http.RoundTripper
 }
 
-// Dial returns a Dialer with these options.
-func (o Options) Dial(c mesh.Cluster) (*Conn, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	if path := cmp.Or(c.Kubeconfig, o.Kubeconfig); path != "" {
-		rules.ExplicitPath = path
+// Dialer returns a Dialer with these options. It reads each kubeconfig once: a file that changes in the middle of a run
+// does not lead half of it elsewhere.
+func (o Options) Dialer() Dialer {
+	var mu sync.Mutex
+	read := map[string]*api.Config{}
+	return func(c mesh.Cluster) (*Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		rules := clientcmd.NewDefaultClientConfigLoadingRules()
+		if path := cmp.Or(c.Kubeconfig, o.Kubeconfig); path != "" {
+			rules.ExplicitPath = path
+		}
+		raw := read[rules.ExplicitPath]
+		if raw == nil {
+			var err error
+			if raw, err = load(c.Name, rules); err != nil {
+				return nil, err
+			}
+			read[rules.ExplicitPath] = raw
+		}
+		return o.connect(c, raw, rules)
 	}
+}
+
+// Dial connects to one cluster; see Dialer for more than one.
+func (o Options) Dial(c mesh.Cluster) (*Conn, error) { return o.Dialer()(c) }
+
+func load(name string, rules *clientcmd.ClientConfigLoadingRules) (*api.Config, error) {
 	if slices.ContainsFunc(append([]string{rules.ExplicitPath}, rules.Precedence...), func(path string) bool { return strings.Contains(path, "\n") }) {
 		// Said without quoting it: whoever mistakes content for a path has keys in it.
-		return nil, fmt.Errorf("cluster %s: KUBECONFIG or --kubeconfig holds the content of a kubeconfig; give the path of the file", c.Name)
+		return nil, fmt.Errorf("cluster %s: KUBECONFIG or --kubeconfig holds the content of a kubeconfig; give the path of the file", name)
 	}
 	raw, err := rules.Load()
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: read kubeconfig: %w", c.Name, err)
+		return nil, fmt.Errorf("cluster %s: read kubeconfig: %w", name, err)
 	}
+	return raw, nil
+}
+
+func (o Options) connect(c mesh.Cluster, raw *api.Config, rules *clientcmd.ClientConfigLoadingRules) (*Conn, error) {
 	if _, ok := raw.Contexts[c.Context]; !ok {
 		return nil, &NoContextError{Cluster: c.Name, Context: c.Context, Have: contextNames(raw.Contexts)}
 	}

@@ -78,6 +78,11 @@ func writtenByBoth(a, b plan.Plan) int {
 	return n
 }
 
+// said is what the options say of keeping calls from clusters.
+func (e Engine) said() traffic.Said {
+	return traffic.Said{Drain: e.Options.Drain, Undrain: e.Options.Undrain, By: e.Options.By}
+}
+
 // A Drained cluster and who must know.
 type Drained struct {
 	Name string
@@ -90,7 +95,7 @@ type Drained struct {
 
 // Drained are the clusters that are drained once a plan of these facts is done, in document order.
 func (e Engine) Drained(now facts.Snapshot) []Drained {
-	drains := traffic.Drains(e.Mesh, now, e.Options.Drain, e.Options.Undrain)
+	drains := traffic.Drains(e.Mesh, now, e.said())
 	var out []Drained
 	for _, c := range e.Mesh.Clusters {
 		if !drains[c.Name].On {

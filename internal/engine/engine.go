@@ -182,7 +182,7 @@ func (e Engine) PlanRemoval(ctx context.Context) (Prospect, error) {
 
 func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error) {
 	want, waiting := istio.Resolve(e.Mesh, want, now)
-	drains := traffic.Drains(e.Mesh, now, e.Options.Drain, e.Options.Undrain)
+	drains := traffic.Drains(e.Mesh, now, e.said())
 	want, dropped, err := traffic.Drain(e.Mesh, want, now, drains)
 	if err != nil {
 		return Prospect{}, err
@@ -205,16 +205,16 @@ func Judges() map[object.SealKind]plan.Judge {
 	}
 }
 
-// Conns connects to every cluster that a plan touches or needs, those of the document and those that left it.
-func (e Engine) Conns(left ...facts.Member) (map[string]*cluster.Conn, error) {
+// Conns connects to every cluster of the document, and to those that left it and are named.
+func (e Engine) Conns(left ...string) (map[string]*cluster.Conn, error) {
 	conns := map[string]*cluster.Conn{}
 	clusters := slices.Clone(e.Mesh.Clusters)
-	for _, m := range left {
-		if i := slices.IndexFunc(e.Leaving, func(c mesh.Cluster) bool { return c.Name == m.Name }); i >= 0 {
-			clusters = append(clusters, e.Leaving[i])
-			continue
+	for _, name := range left {
+		c, ok := facts.Reached(e.Mesh, e.Leaving, name)
+		if !ok { // a saved plan's word is not enough
+			return nil, fmt.Errorf("cluster %s has left the mesh, and neither the document nor the command line says how it is reached: --leave %[1]s=CONTEXT", name)
 		}
-		clusters = append(clusters, m.Cluster())
+		clusters = append(clusters, c)
 	}
 	for _, c := range clusters {
 		conn, err := e.Dial(c)

@@ -28,7 +28,7 @@ func (e Engine) PlanFrom(now facts.Snapshot) (Prospect, error) {
 			}
 		}
 	}
-	now.Left = facts.Left(e.Mesh, now)
+	now.Left = facts.Left(e.Mesh, now, e.Leaving...)
 	return e.decide(want, now)
 }
 
@@ -57,7 +57,7 @@ func few(refs []object.Ref) string {
 
 // Save puts a plan into a form that Resume does later. program is this program's version.
 func (e Engine) Save(w io.Writer, p Prospect, program string) error {
-	s := plan.Saved{Plan: p.Plan, UIDs: uids(p.Facts), Uninstall: p.Uninstall}
+	s := plan.Saved{Plan: p.Plan, Uninstall: p.Uninstall}
 	for _, c := range e.Leaving {
 		s.Leaves = append(s.Leaves, c.Name)
 	}
@@ -69,16 +69,6 @@ func (e Engine) Save(w io.Writer, p Prospect, program string) error {
 		return err
 	}
 	return s.Write(w, record.Header{Taken: p.Facts.Taken, Program: program})
-}
-
-func uids(now facts.Snapshot) map[string]string {
-	out := map[string]string{}
-	for name, c := range now.Clusters {
-		if c.UID != "" {
-			out[name] = c.UID
-		}
-	}
-	return out
 }
 
 // A MovedError says why a saved plan is not done: what is no longer as it was. Nothing was written.
@@ -137,9 +127,9 @@ func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 // others are clusters that are not the ones that a plan was made for.
 func others(s plan.Saved, now facts.Snapshot) []plan.Moved {
 	var moved []plan.Moved
-	for _, name := range slices.Sorted(maps.Keys(s.UIDs)) {
-		if c := now.Clusters[name]; c != nil && c.UID != "" && c.UID != s.UIDs[name] {
-			moved = append(moved, plan.Moved{Cluster: name, How: fmt.Sprintf("is another cluster than the one that the plan was made for (its namespace kube-system has UID %s, not %s): its access in the document leads elsewhere now, or it was made anew", c.UID, s.UIDs[name])})
+	for _, name := range slices.Sorted(maps.Keys(s.Plan.UIDs)) {
+		if c := now.Clusters[name]; c != nil && c.UID != "" && c.UID != s.Plan.UIDs[name] {
+			moved = append(moved, plan.Moved{Cluster: name, How: fmt.Sprintf("is another cluster than the one that the plan was made for (its namespace kube-system has UID %s, not %s): its access in the document leads elsewhere now, or it was made anew", c.UID, s.Plan.UIDs[name])})
 		}
 	}
 	return moved

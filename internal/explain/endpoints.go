@@ -234,7 +234,7 @@ func (j *judge) unknownCluster(h Hop) (Hop, bool) {
 		if slices.ContainsFunc(s.Facts.Denied, func(r facts.Right) bool { return r.Resource == "secrets" && r.Verb == "list" }) {
 			return h, false
 		}
-		if d := facts.Drains(facts.Snapshot{Clusters: map[string]*facts.Cluster{s.Cluster: s.Facts}})[j.To.Cluster]; d.On {
+		if d := facts.Drains(facts.Snapshot{Taken: j.Taken, Clusters: map[string]*facts.Cluster{s.Cluster: s.Facts}})[j.To.Cluster]; d.On {
 			return h.broken("cluster-drained", "isthmus undrain "+j.To.Cluster, "%s is drained since %s: no other cluster's proxies know it until it is undrained",
 				j.To.Cluster, d.Since.UTC().Format("2006-01-02 15:04 MST")), true
 		}

@@ -15,8 +15,9 @@ import (
 type Snapshot struct {
 	Taken    time.Time           `json:"taken"`
 	Clusters map[string]*Cluster `json:"clusters"`
-	// Left are clusters that were members and are not in the document any more; Clusters has them too.
-	Left []Member `json:"left,omitempty"`
+	// Left are clusters that were members and are not in the document any more. Clusters has those of them that it is
+	// said how to reach.
+	Left []Former `json:"left,omitempty"`
 }
 
 // A Cluster is what was seen of one cluster. If Err is not empty nothing else but Name is to be trusted.

@@ -1,31 +1,26 @@
 package facts
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"isthmus.dev/isthmus/internal/cluster"
-	"isthmus.dev/isthmus/internal/mesh"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // MembersKey is the key of the inventory's ConfigMap that holds the members of the mesh: every member knows all
 // others, so that one which leaves the document is still known.
 const MembersKey = "members"
 
-// A Member is a cluster that is, or was, in the document, and how whoever applied reached it. No credential is in it.
+// A Member is a cluster that is, or was, in the document, as one cluster's record has it. It is a claim of that
+// cluster: it names nothing that anybody would run, open or dial.
 type Member struct {
 	Name string `json:"name"`
-	// Context and Kubeconfig are as the document had them; Kubeconfig is empty where kubectl's own was used.
-	Context    string `json:"context,omitempty"`
-	Kubeconfig string `json:"kubeconfig,omitempty"`
-	Server     string `json:"server,omitempty"`
-	// UID is kube-system's: a context that has come to lead elsewhere is told by it.
+	// Server is where whoever applied reached it, for people to read.
+	Server string `json:"server,omitempty"`
+	// UID is kube-system's: a cluster that was made anew, or another of that name, is told by it.
 	UID string `json:"uid,omitempty"`
 	// Drain is the last that was said of keeping calls from it; nil: nothing ever was.
 	Drain *Drain `json:"drain,omitempty"`
@@ -38,20 +33,16 @@ type Drain struct {
 	Since time.Time `json:"since"`
 	// To is the cluster that answers for it.
 	To string `json:"to,omitempty"`
+	// By is who said so, as the record has it; "" where that was not kept.
+	By string `json:"by,omitempty"`
 }
 
-// Drains is the newest that any cluster's record says of each member.
-func Drains(s Snapshot) map[string]Drain {
-	drains := map[string]Drain{}
-	for _, c := range s.Clusters {
-		for _, m := range c.Members {
-			if d := m.Drain; d != nil && !d.Since.Before(drains[m.Name].Since) {
-				drains[m.Name] = *d
-			}
-		}
-	}
-	return drains
-}
+// Bounds of a record of members. Names and UIDs are Kubernetes' own; the others are far above what is ever written.
+const (
+	maxMembers = 5000
+	maxServer  = 2048 // bytes, as most HTTP servers take of an address
+	maxBy      = 256  // bytes
+)
 
 // FormatMembers writes members, sorted by name, one a line.
 func FormatMembers(members []Member) string {
@@ -67,64 +58,50 @@ func FormatMembers(members []Member) string {
 	return "[" + strings.Join(lines, ",\n ") + "]\n"
 }
 
-// ParseMembers reads what FormatMembers wrote.
+// ParseMembers reads what FormatMembers wrote. What else is in it is passed over: records of older releases hold how a
+// cluster was reached, which nobody may learn from a cluster. Errors: a record that this program would not write.
 func ParseMembers(text string) ([]Member, error) {
 	var members []Member
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
 		return nil, fmt.Errorf("read members: %w", err)
 	}
+	if len(members) > maxMembers {
+		return nil, fmt.Errorf("read members: there are %d, of at most %d", len(members), maxMembers)
+	}
+	seen := make(map[string]bool, len(members))
+	for i, m := range members {
+		if err := m.check(); err != nil {
+			return nil, fmt.Errorf("read members: number %d: %w", i+1, err)
+		}
+		if seen[m.Name] {
+			return nil, fmt.Errorf("read members: %s is there twice", m.Name)
+		}
+		seen[m.Name] = true
+	}
 	return members, nil
 }
 
-// Left are the clusters that records name and the document does not, sorted by name. Where records differ, that of
-// the first cluster of the document counts.
-func Left(m mesh.Mesh, s Snapshot) []Member {
-	known := map[string]bool{}
-	for _, c := range m.Clusters {
-		known[c.Name] = true
+// check tells whether a member has the form that the document's own clusters have.
+func (m Member) check() error {
+	switch {
+	case !isLabel(m.Name):
+		return fmt.Errorf("name %.80q is none that a cluster can have", m.Name)
+	case m.UID != "" && !isLabel(m.UID):
+		return fmt.Errorf("%s: %.80q is no UID", m.Name, m.UID)
+	case len(m.Server) > maxServer || !printable(m.Server):
+		return fmt.Errorf("%s: its server is no address", m.Name)
+	case m.Drain == nil:
+		return nil
+	case m.Drain.To != "" && !isLabel(m.Drain.To):
+		return fmt.Errorf("%s: it is drained to %.80q, which is no name of a cluster", m.Name, m.Drain.To)
+	case len(m.Drain.By) > maxBy || !printable(m.Drain.By):
+		return fmt.Errorf("%s: who drained it is no name", m.Name)
 	}
-	var left []Member
-	for _, c := range m.Clusters {
-		f := s.Clusters[c.Name]
-		if f == nil {
-			continue
-		}
-		for _, x := range f.Members {
-			if !known[x.Name] {
-				known[x.Name] = true
-				left = append(left, x)
-			}
-		}
-	}
-	slices.SortFunc(left, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return left
+	return nil
 }
 
-// GatherLeft reads the clusters that have left the document as well: those that records name, and those that leave
-// now. It adds them to the snapshot. Each has the deadline that Gather gives.
-func GatherLeft(ctx context.Context, m mesh.Mesh, s *Snapshot, leaving []mesh.Cluster, dial cluster.Dialer, deadline time.Duration, now func() time.Time) {
-	s.Left = Left(m, *s)
-	clusters := map[string]mesh.Cluster{}
-	for _, x := range s.Left {
-		clusters[x.Name] = x.Cluster()
-	}
-	for _, c := range leaving {
-		clusters[c.Name] = c
-		x := Member{Name: c.Name, Context: c.Context, Kubeconfig: c.Kubeconfig}
-		if i := slices.IndexFunc(s.Left, func(l Member) bool { return l.Name == c.Name }); i >= 0 {
-			x.Server, x.UID = s.Left[i].Server, s.Left[i].UID
-			s.Left[i] = x
-		} else {
-			s.Left = append(s.Left, x)
-		}
-	}
-	slices.SortFunc(s.Left, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	// Nothing is wanted there, and whose rights are missing for that is not asked.
-	gone := mesh.Mesh{Name: m.Name, Clusters: slices.Collect(maps.Values(clusters))}
-	maps.Copy(s.Clusters, Gather(ctx, gone, nil, dial, deadline, now).Clusters)
-}
+func isLabel(s string) bool { return len(validation.IsDNS1123Label(s)) == 0 }
 
-// Cluster is what a connection to a former member is made from.
-func (m Member) Cluster() mesh.Cluster {
-	return mesh.Cluster{Name: m.Name, Context: cmp.Or(m.Context, m.Name), Kubeconfig: m.Kubeconfig}
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

@@ -21,6 +21,7 @@ func (j *judge) agree(doc v1alpha1.Mesh) {
 	j.contexts(doc.Spec.Clusters)
 	j.controlPlanes(doc.Spec)
 	j.together(doc.Spec)
+	j.former(doc.Spec)
 	j.waves(doc.Spec)
 	j.owned(doc)
 	j.places(doc)
@@ -86,6 +87,16 @@ func (j *judge) contexts(clusters []v1alpha1.Cluster) {
 		path := item("spec.clusters", i) + ".access.context"
 		j.say(path, fmt.Sprintf("%s has the context %q, which is %s's too: %s", c.Name, access.Context, clusters[before].Name,
 			j.cite(item("spec.clusters", before)+".access.context")), "every cluster has a context of its own")
+	}
+}
+
+// former looks whether a cluster is a member and a former one at once.
+func (j *judge) former(spec v1alpha1.MeshSpec) {
+	for i, f := range spec.Former {
+		if at := slices.IndexFunc(spec.Clusters, func(c v1alpha1.Cluster) bool { return c.Name == f.Name }); at >= 0 {
+			j.say(item("spec.former", i)+".name", fmt.Sprintf("%s is a member too: %s", f.Name, j.cite(item("spec.clusters", at)+".name")),
+				"take it out of spec.clusters if it leaves, or out of spec.former if it stays")
+		}
 	}
 }
 

@@ -23,6 +23,17 @@ const (
 	remoteProfile = "remote"
 )
 
+// former are clusters that were members: how they are reached is all that is needed of them.
+func former(clusters []v1alpha1.FormerCluster, source string) []Cluster {
+	var all []Cluster
+	for _, c := range clusters {
+		all = append(all, Cluster{
+			Name: c.Name, Context: cmp.Or(c.Access.Context, c.Name), Kubeconfig: beside(source, c.Access.Kubeconfig),
+		})
+	}
+	return all
+}
+
 // complete makes the mesh of a valid document: every default that depends on something else filled in, and each
 // cluster's own Istio settings merged over the mesh's.
 //
@@ -68,6 +79,7 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 		m.Failover = &failover
 	}
 	m.Resources = resources(spec.Resources, source)
+	m.Former = former(spec.Former, source)
 	for _, c := range spec.Clusters {
 		m.Clusters = append(m.Clusters, Cluster{
 			Name:       c.Name,

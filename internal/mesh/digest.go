@@ -8,9 +8,10 @@ import (
 )
 
 // Digest tells documents apart by what they mean, --set included: SHA-256, hex. Where the document, the kubeconfigs
-// and unpacked charts lie does not count.
+// and unpacked charts lie does not count, nor how those are reached that were members: what goes there is told by the
+// plan.
 func (m Mesh) Digest() (string, error) {
-	m.Source, m.Istio.Charts.Dir = "", ""
+	m.Source, m.Istio.Charts.Dir, m.Former = "", "", nil
 	clusters := make([]Cluster, len(m.Clusters))
 	for i, c := range m.Clusters {
 		c.Kubeconfig, c.Istio.Charts.Dir = "", ""

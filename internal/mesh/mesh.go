@@ -17,8 +17,11 @@ import (
 type Mesh struct {
 	Name     string
 	Clusters []Cluster
-	Istio    Istio
-	Trust    Trust
+	// Former are clusters that were members, as far as it is said how they are reached; only Name, Context and Kubeconfig
+	// are set.
+	Former []Cluster
+	Istio  Istio
+	Trust  Trust
 	// CredentialTTL is how long a remote secret's token is asked to be valid.
 	CredentialTTL time.Duration
 	EastWest      v1alpha1.EastWestGateway

@@ -31,7 +31,7 @@ func didYouMean(name string, known []string) string {
 	if near, ok := nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
-	if len(known) == 0 || len(known) > 12 {
+	if len(known) == 0 || len(known) > 16 {
 		return ""
 	}
 	return "there are: " + strings.Join(slices.Sorted(slices.Values(known)), ", ")

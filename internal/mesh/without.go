@@ -39,3 +39,22 @@ func (m Mesh) Without(names ...string) (rest Mesh, leaving []Cluster, err error)
 	}
 	return rest, leaving, nil
 }
+
+// FormerCluster is how a cluster is reached that was a member. ok is false where nobody says it.
+func (m Mesh) FormerCluster(name string) (c Cluster, ok bool) {
+	i := slices.IndexFunc(m.Former, func(c Cluster) bool { return c.Name == name })
+	if i < 0 {
+		return Cluster{}, false
+	}
+	return m.Former[i], true
+}
+
+// WithFormer is the mesh with one more cluster that was a member, reached by a context of the kubeconfig; it goes before
+// what the document says of that name. Errors: it is a member.
+func (m Mesh) WithFormer(name, context string) (Mesh, error) {
+	if _, stays := m.Cluster(name); stays {
+		return Mesh{}, fmt.Errorf("%s is in spec.clusters: take it out first, or let it leave by: isthmus uninstall --cluster %s", name, name)
+	}
+	m.Former = append([]Cluster{{Name: name, Context: context}}, m.Former...)
+	return m, nil
+}

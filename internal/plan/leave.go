@@ -26,7 +26,7 @@ type leaver struct {
 	pending map[string]string // members of the document that nothing can be done about now
 	// staying are those that go on being listed as members: what is in them cannot be taken away now.
 	staying []facts.Member
-	going   []facts.Member
+	going   []string
 	notes   []Pending
 	changes []Change
 }
@@ -43,29 +43,36 @@ func leave(in Input, pending map[string]string) (*leaver, error) {
 		if why == "" || slices.Contains(in.Options.Forget, m.Name) {
 			continue
 		}
-		l.staying = append(l.staying, m)
-		l.notes = append(l.notes, Pending{Cluster: m.Name, Why: why, Left: true})
+		l.staying = append(l.staying, facts.Member{Name: m.Name, Server: m.Server, UID: recordedUID(in, m.Name)})
+		l.notes = append(l.notes, Pending{Cluster: m.Name, Why: "is no longer in the document" + why, Left: true})
 	}
 	return l, nil
 }
 
-// decide adds a cluster's deletions, or says why they cannot be made now.
-func (l *leaver) decide(m facts.Member) (why string, err error) {
+// decide adds a cluster's deletions, or says why they cannot be made now: what comes after "is no longer in the document".
+func (l *leaver) decide(m facts.Former) (why string, err error) {
 	f := l.in.Now.Clusters[m.Name]
 	switch {
+	case l.renamed(m, f):
+		return "", nil
+	case !m.Named:
+		return fmt.Sprintf(", and nothing but the records of %s says how it was reached, which is not obeyed (%s). To clean it: --leave %s=CONTEXT, or an entry in spec.former. To give up on it: --forget %[3]s", strings.Join(l.sayers(m.Name), ", "), cmp.Or(m.Server, "no address"), m.Name), nil
 	case !f.Answered():
 		answer := "nothing is known of it"
 		if f != nil {
 			answer = strings.TrimPrefix(f.Err, "cluster "+m.Name+": ")
 		}
-		return fmt.Sprintf("is no longer in the document and does not answer (%s): what Isthmus made there stays until it does; others forget it now. To give up on it: --forget %s", answer, m.Name), nil
-	case l.stillMember(f):
-		return "", nil
-	case m.UID != "" && f.UID != "" && m.UID != f.UID:
-		return fmt.Sprintf("is no longer in the document, and context %q leads to another cluster by now: what Isthmus made in %[2]s stays. Let the context lead to it again, or give up on it: --forget %[2]s", m.Context, m.Name), nil
+		return fmt.Sprintf(" and does not answer (%s): what Isthmus made there stays until it does; others forget it now. To give up on it: --forget %s", answer, m.Name), nil
 	}
 	if home := l.rootStays(m.Name); home != "" {
-		return fmt.Sprintf("is no longer in the document and keeps the mesh's root, which moves to %s as soon as that answers", home), nil
+		return fmt.Sprintf(" and keeps the mesh's root, which moves to %s as soon as that answers", home), nil
+	}
+	if why := l.unproved(m, f); why != "" {
+		lead := "--leave or spec.former"
+		if m.Leaves {
+			lead = "the document"
+		}
+		return fmt.Sprintf(", and %s: what is there stays. Let %s name the context that leads to %s, or give up on it: --forget %[3]s", why, lead, m.Name), nil
 	}
 	d := decider{in: l.in, cluster: m.Name, now: f, owner: l.in.Mesh.Name, pending: l.pending, why: m.Name + " leaves the mesh", prepared: &prepared{}}
 	changes, err := d.decide(nil)
@@ -73,21 +80,84 @@ func (l *leaver) decide(m facts.Member) (why string, err error) {
 		return "", err
 	}
 	if len(d.conflicts) > 0 {
-		return fmt.Sprintf("is no longer in the document and cannot be cleaned: %s %s", d.conflicts[0].Object, d.conflicts[0].Why), nil
+		return fmt.Sprintf(" and cannot be cleaned: %s %s", d.conflicts[0].Object, d.conflicts[0].Why), nil
 	}
 	if len(changes) > 0 {
-		l.going = append(l.going, m)
+		l.going = append(l.going, m.Name)
 		l.changes = append(l.changes, changes...)
 	}
 	return "", nil
 }
 
-// stillMember tells a cluster that has another name in the document now: nothing goes from it.
-func (l *leaver) stillMember(f *facts.Cluster) bool {
-	return f.UID != "" && slices.ContainsFunc(l.in.Mesh.Clusters, func(c mesh.Cluster) bool {
+// renamed tells a cluster that has another name in the document now: nothing goes from it. A record's word is enough
+// for that, since it deletes nothing.
+func (l *leaver) renamed(m facts.Former, f *facts.Cluster) bool {
+	uid := m.UID()
+	if len(m.Said) == 0 && f.Answered() {
+		uid = f.UID
+	}
+	return uid != "" && slices.ContainsFunc(l.in.Mesh.Clusters, func(c mesh.Cluster) bool {
 		other := l.in.Now.Clusters[c.Name]
-		return other != nil && other.UID == f.UID
+		return other != nil && other.UID == uid
 	})
+}
+
+// sayers are the clusters of the document whose records name a cluster.
+func (l *leaver) sayers(name string) []string {
+	var by []string
+	for _, c := range l.in.Mesh.Clusters {
+		f := l.in.Now.Clusters[c.Name]
+		if f != nil && slices.ContainsFunc(f.Members, func(m facts.Member) bool { return m.Name == name }) {
+			by = append(by, c.Name)
+		}
+	}
+	return by
+}
+
+// unproved says what is missing for the proof that a cluster which answers was this member of the mesh; "" if nothing
+// is. All records that know it must know it by its UID, and its own must say so too and name another member as the
+// document's clusters are. Two clusters at least have said it then, and one of them is the one that is cleaned.
+func (l *leaver) unproved(m facts.Former, f *facts.Cluster) string {
+	if f.UID == "" {
+		return "its UID cannot be read"
+	}
+	for _, uid := range slices.Sorted(maps.Keys(m.Said)) {
+		if uid != f.UID {
+			return fmt.Sprintf("what answers has UID %s, while the records of %s know it as %s", f.UID, strings.Join(m.Said[uid], ", "), uid)
+		}
+	}
+	switch {
+	case m.Leaves: // the document names it, and how it is reached
+		return ""
+	case len(f.Inventory) == 0 && len(f.Members) == 0: // nothing of this mesh is in it
+		return ""
+	case len(m.Said) == 0:
+		return "no record says what its UID was"
+	}
+	return l.strange(m, f)
+}
+
+// strange says why a cluster's own record is not that of this member; "" if it is.
+func (l *leaver) strange(m facts.Former, f *facts.Cluster) string {
+	own, knows := "", false
+	for _, x := range f.Members {
+		if x.Name == m.Name {
+			own = x.UID
+			continue
+		}
+		other := l.in.Now.Clusters[x.Name]
+		_, member := l.in.Mesh.Cluster(x.Name)
+		knows = knows || member && other.Answered() && x.UID != "" && other.UID == x.UID
+	}
+	switch {
+	case own == "":
+		return "its own record does not say that it is " + m.Name
+	case own != f.UID:
+		return fmt.Sprintf("its own record is that of a cluster with UID %s, and it has %s", own, f.UID)
+	case !knows:
+		return "its own record names no cluster of the mesh that answers"
+	}
+	return ""
 }
 
 // rootStays names the home cluster when a cluster keeps the root and the home cluster cannot take it now.
@@ -138,32 +208,26 @@ func moveRoot(in Input, all []Change) {
 }
 
 // members are who is listed as a member when everything is done: the document's clusters, and those that stay.
-// What was recorded of one is kept as long as it is the same cluster under the same context: two people with
-// different kubeconfigs change nothing for each other.
+// What was recorded of one is kept as long as it is the same cluster: two people who reach it by different addresses
+// change nothing for each other.
 func members(in Input, staying []facts.Member) []facts.Member {
-	recorded := map[string]facts.Member{}
+	servers := map[string]string{} // by name and UID
 	for _, c := range in.Mesh.Clusters {
 		if f := in.Now.Clusters[c.Name]; f != nil {
 			for _, m := range f.Members {
-				if _, ok := recorded[m.Name]; !ok {
-					recorded[m.Name] = m
+				if key := m.Name + " " + m.UID; servers[key] == "" {
+					servers[key] = m.Server
 				}
 			}
 		}
 	}
 	all := slices.Clone(staying)
 	for _, c := range in.Mesh.Clusters {
-		m := facts.Member{Name: c.Name, Context: c.Context, Kubeconfig: c.Kubeconfig}
+		m := facts.Member{Name: c.Name, UID: recordedUID(in, c.Name)}
 		if f := in.Now.Clusters[c.Name]; f != nil {
-			m.Server, m.UID = f.Server, f.UID
+			m.UID, m.Server = cmp.Or(f.UID, m.UID), f.Server
 		}
-		if old, ok := recorded[c.Name]; ok && old.Context == c.Context {
-			m.UID = cmp.Or(m.UID, old.UID)
-			if m.UID == old.UID {
-				m = old
-			}
-		}
-		m.Drain = nil
+		m.Server = cmp.Or(servers[m.Name+" "+m.UID], m.Server)
 		if drain, said := in.Drains[c.Name]; said {
 			m.Drain = &drain
 		}
@@ -196,10 +260,7 @@ func (l *leaver) wave() (Wave, bool) {
 	if len(l.changes) == 0 {
 		return Wave{}, false
 	}
-	w := Wave{Changes: l.changes}
-	for _, m := range l.going {
-		w.Clusters = append(w.Clusters, m.Name)
-	}
+	w := Wave{Changes: l.changes, Clusters: slices.Clone(l.going)}
 	var by []string
 	for _, c := range l.in.Mesh.Clusters {
 		if l.pending[c.Name] == "" && len(l.in.Now.Clusters[c.Name].Istiods) > 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 )
 
@@ -32,7 +33,16 @@ func (w *world) drop(name string) {
 	for c, objects := range w.want {
 		w.want[c] = slices.DeleteFunc(slices.Clone(objects), func(o object.Object) bool { return o.Body.GetName() == "remote-"+name })
 	}
+	w.mesh.Former = append(w.mesh.Former, mesh.Cluster{Name: name, Context: name})
 	w.now.Left = facts.Left(w.mesh, w.now)
+}
+
+func gone(left []facts.Former) []string {
+	var all []string
+	for _, f := range left {
+		all = append(all, f.Name)
+	}
+	return all
 }
 
 func names(members []facts.Member) []string {
@@ -50,8 +60,8 @@ func TestEveryMemberKnowsAllOthers(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}
-	want := facts.Member{Name: "c", Server: "https://c", UID: "uid-c"}
-	if d := cmp.Diff([]facts.Member{want}, w.now.Left); d != "" {
+	want := facts.Former{Name: "c", Server: "https://c", Said: map[string][]string{"uid-c": {"a", "b"}}, Named: true}
+	if d := cmp.Diff([]facts.Former{want}, w.now.Left); d != "" {
 		t.Errorf("who left (-want +got):\n%s", d)
 	}
 }
@@ -111,7 +121,7 @@ func TestWhoDoesNotAnswerStaysPending(t *testing.T) {
 	}
 	w.do(p)
 	w.now.Left = facts.Left(w.mesh, w.now)
-	if d := cmp.Diff([]string{"c"}, names(w.now.Left)); d != "" {
+	if d := cmp.Diff([]string{"c"}, gone(w.now.Left)); d != "" {
 		t.Fatalf("c is forgotten (-want +got):\n%s", d)
 	}
 	if again := w.plan(t); again.Writes() != 0 || len(again.Pending) != 1 {
@@ -137,8 +147,30 @@ func TestAnotherClusterIsNotCleaned(t *testing.T) {
 		given   func(*world)
 		pending string
 	}{
-		{"it has another name in the document now", func(w *world) { w.now.Clusters["c"].UID = "uid-b" }, ""},
-		{"its context leads elsewhere", func(w *world) { w.now.Clusters["c"].UID = "uid-x" }, "leads to another cluster by now"},
+		{"it has another name in the document now", func(w *world) {
+			w.now.Clusters["b"].UID = "uid-c"
+			w.recorded("a", "b", "uid-c")
+			w.recorded("b", "b", "uid-c")
+		}, ""},
+		{"its context leads to a member", func(w *world) { w.now.Clusters["c"] = w.now.Clusters["b"] }, "what answers has UID uid-b, while the records of a, b know it as uid-c"},
+		{"its context leads elsewhere", func(w *world) { w.now.Clusters["c"].UID = "uid-x" }, "what answers has UID uid-x, while the records of a, b know it as uid-c"},
+		{"its context leads to a cluster with nothing in it", func(w *world) {
+			w.now.Clusters["c"] = &facts.Cluster{Name: "c", UID: "uid-x"}
+		}, "what answers has UID uid-x"},
+		{"its UID cannot be read", func(w *world) { w.now.Clusters["c"].UID = "" }, "its UID cannot be read"},
+		{"records differ about it", func(w *world) { w.recorded("b", "c", "uid-y") }, "the records of b know it as uid-y"},
+		{"one record alone names another", func(w *world) {
+			w.recorded("a", "c", "uid-y")
+			w.recorded("b", "c", "")
+			w.now.Clusters["c"].UID = "uid-y"
+		}, "its own record is that of a cluster with UID uid-c, and it has uid-y"},
+		{"no record has its UID", func(w *world) { w.recorded("a", "c", ""); w.recorded("b", "c", "") }, "no record says what its UID was"},
+		{"its own record is of another cluster", func(w *world) { w.recorded("c", "c", "uid-y") }, "its own record is that of a cluster with UID uid-y"},
+		{"its own record is not there", func(w *world) { w.now.Clusters["c"].Members = nil }, "its own record does not say that it is c"},
+		{"its own record names another mesh's clusters", func(w *world) {
+			w.now.Clusters["c"].Members = []facts.Member{{Name: "c", UID: "uid-c"}, {Name: "a", UID: "uid-z"}, {Name: "x", UID: "uid-b"}}
+		}, "its own record names no cluster of the mesh that answers"},
+		{"nobody but records says how it is reached", func(w *world) { w.mesh.Former = nil }, "nothing but the records of a, b says how it was reached, which is not obeyed"},
 		{"its inventory cannot be read", func(w *world) {
 			w.now.Clusters["c"].Unread[object.Ref{Kind: "Namespace", Name: "istio-system"}] = "forbidden"
 		}, "cannot be cleaned: Namespace istio-system cannot be read: forbidden"},
@@ -150,6 +182,7 @@ func TestAnotherClusterIsNotCleaned(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			w := leaves(t)
 			c.given(w)
+			w.now.Left = facts.Left(w.mesh, w.now)
 			p := w.plan(t)
 			for _, x := range changesOf(p, "c") {
 				t.Errorf("c: %s %s", x.Action, x.Object)
@@ -159,6 +192,17 @@ func TestAnotherClusterIsNotCleaned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// recorded lets the record of one cluster know another by a UID.
+func (w *world) recorded(in, of, uid string) {
+	members := slices.Clone(w.now.Clusters[in].Members)
+	for i, m := range members {
+		if m.Name == of {
+			members[i].UID = uid
+		}
+	}
+	w.now.Clusters[in].Members = members
 }
 
 func changesOf(p Plan, cluster string) (all []Change) {

@@ -47,7 +47,9 @@ func (in Input) removal() bool {
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
 // object without a name, a judge that says that going on would do harm.
 func Make(in Input) (Plan, error) {
-	p := Plan{Mesh: in.Mesh.Name, Options: in.Options}
+	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, UIDs: uids(in.Now), Conflicts: otherClusters(in)}
+	passed, disputed := doubted(in)
+	p.Doubted, p.Conflicts = passed, append(p.Conflicts, disputed...)
 	pending := pendingClusters(in)
 	left, err := leave(in, pending)
 	if err != nil {

@@ -15,9 +15,14 @@ type Options struct {
 	TakeOver []string `json:"takeOver,omitempty"`
 	// Forget are former members that are given up: they are listed no more, whatever is left in them.
 	Forget []string `json:"forget,omitempty"`
+	// NewClusters are members of the document that were made anew: records that know another cluster by their names do
+	// not count.
+	NewClusters []string `json:"newClusters,omitempty"`
 	// Drain are members that calls are kept from, Undrain such that they are not kept from any more.
 	Drain   []string `json:"drain,omitempty"`
 	Undrain []string `json:"undrain,omitempty"`
+	// By is who drains or undrains them, for the record.
+	By string `json:"by,omitempty"`
 }
 
 // TakeOverAll overrules every field manager. It does not reach a certificate authority: that is named or left alone.

@@ -113,7 +113,11 @@ type Plan struct {
 	// Pending are clusters that are left as they are because what they need cannot be known now.
 	Pending []Pending `json:"pending,omitempty"`
 	// Left are the clusters that something goes from though the document does not name them any more.
-	Left []facts.Member `json:"left,omitempty"`
+	Left []string `json:"left,omitempty"`
+	// UIDs are kube-system's of all clusters that were read, by name: apply writes to no other cluster.
+	UIDs map[string]string `json:"uids,omitempty"`
+	// Doubted is what records say of drained clusters and is not believed.
+	Doubted []facts.DoubtedDrain `json:"doubted,omitempty"`
 	// Conflicts stop apply before the first write.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Options are what the plan was allowed to take from others.

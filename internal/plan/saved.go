@@ -19,16 +19,15 @@ import (
 // RecordKind is what a saved plan says it is.
 const RecordKind = "Plan"
 
-// recordVersion is the format of a saved plan.
-const recordVersion = 1
+// recordVersion is the format of a saved plan. In format 1 the UIDs of clusters were beside the plan, and former members
+// had how they were reached.
+const recordVersion = 2
 
 // A Saved plan is one that is kept in a file, and what it was made from: apply does it later, or refuses.
 type Saved struct {
 	Plan Plan
 	// Facts is the digest of the facts' record, Document that of the mesh document.
 	Facts, Document string
-	// UIDs are kube-system's by cluster, as far as they were known: a context may lead elsewhere one day.
-	UIDs map[string]string
 	// Leaves are clusters of the document that leave the mesh by this plan; Uninstall tells that all of it goes.
 	Leaves    []string
 	Uninstall bool
@@ -42,10 +41,9 @@ type savedItem struct {
 }
 
 type savedHead struct {
-	Facts    string            `json:"facts"`
-	Document string            `json:"document"`
-	UIDs     map[string]string `json:"uids"`
-	Leaves   []string          `json:"leaves,omitempty"`
+	Facts    string   `json:"facts"`
+	Document string   `json:"document"`
+	Leaves   []string `json:"leaves,omitempty"`
 	// Uninstall tells that everything goes.
 	Uninstall bool `json:"uninstall,omitempty"`
 	// Plan is all of the plan but the changes of its waves, which are lines of their own.
@@ -74,7 +72,7 @@ func (s Saved) Write(w io.Writer, h record.Header) error {
 	var wrong error
 	items := func(yield func(any) bool) {
 		b := &bodies{number: map[[sha256.Size]byte]int{}, yield: yield}
-		head := savedHead{Facts: s.Facts, Document: s.Document, UIDs: s.UIDs, Leaves: s.Leaves, Uninstall: s.Uninstall, Plan: s.Plan}
+		head := savedHead{Facts: s.Facts, Document: s.Document, Leaves: s.Leaves, Uninstall: s.Uninstall, Plan: s.Plan}
 		head.Plan.Waves = slices.Clone(s.Plan.Waves)
 		for i := range head.Plan.Waves {
 			head.Plan.Waves[i].Changes = []Change{}
@@ -161,7 +159,7 @@ func Read(r io.Reader) (Saved, record.Header, error) {
 		return Saved{}, h, &record.Error{Why: "says not what it was made from"}
 	}
 	s := Saved{
-		Plan: reader.plan, Facts: reader.head.Facts, Document: reader.head.Document, UIDs: reader.head.UIDs,
+		Plan: reader.plan, Facts: reader.head.Facts, Document: reader.head.Document,
 		Leaves: reader.head.Leaves, Uninstall: reader.head.Uninstall,
 	}
 	s.Plan.Mesh = h.Mesh

@@ -23,7 +23,7 @@ import (
 func saved(t testing.TB, p Plan) string {
 	t.Helper()
 	var b bytes.Buffer
-	s := Saved{Plan: p, Facts: "f", Document: "d", UIDs: map[string]string{"a": "uid-a"}}
+	s := Saved{Plan: p, Facts: "f", Document: "d"}
 	if err := s.Write(&b, record.Header{Taken: now, Program: "v1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func reread(t testing.TB, text string) Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Facts != "f" || s.Document != "d" || s.UIDs["a"] != "uid-a" || h.Mesh != "shop" || !h.Taken.Equal(now) {
+	if s.Facts != "f" || s.Document != "d" || h.Mesh != "shop" || !h.Taken.Equal(now) {
 		t.Errorf("head %+v, %+v", s, h)
 	}
 	return s.Plan
@@ -53,7 +53,8 @@ func TestASavedPlanHoldsAllThatApplyDoes(t *testing.T) {
 	p := w.plan(t)
 	p.Pending = []Pending{{Cluster: "c", Why: "refused", Left: true, Next: true}}
 	p.Options = Options{Adopt: true, TakeOver: []string{TakeOverAll}, Forget: []string{"d"}}
-	p.Left = []facts.Member{{Name: "d", Context: "d"}}
+	p.Left, p.UIDs = []string{"d"}, map[string]string{"a": "uid-a"}
+	p.Doubted = []facts.DoubtedDrain{{Cluster: "a", Said: []string{"b"}, Of: 2, Drain: facts.Drain{On: true, Since: now, By: "x@y"}}}
 	p.Leftovers = []Leftover{{Cluster: "a"}}
 	p.Waves[0].LetGo = &LetGo{Of: []string{"d"}, By: []string{"a"}}
 	p.Waves[0].Changes[0].Late = true
@@ -281,7 +282,7 @@ func TestADamagedPlanIsRefused(t *testing.T) {
 		{"cut off", text[:len(text)/2], "is cut off: its end is missing"},
 		{"edited", strings.Replace(text, `"replicas":2`, `"replicas":9`, 1), "was changed after it was written: its digest is not that of its content"},
 		{"facts", strings.Replace(text, `"kind":"Plan"`, `"kind":"Facts"`, 1), "holds facts, not plan"},
-		{"an old format", strings.Replace(text, `"version":1`, `"version":0`, 1), "was written in format 0 by isthmus v1, which this program no longer reads (format 1)"},
+		{"an old format", strings.Replace(text, `"version":2`, `"version":1`, 1), "was written in format 1 by isthmus v1, which this program no longer reads (format 2)"},
 	} {
 		_, _, err := Read(strings.NewReader(c.text))
 		var e *record.Error

@@ -31,7 +31,9 @@ type Report struct {
 	// Root is the mesh's root certificate; nil when none was seen.
 	Root     *End      `json:"root,omitempty"`
 	Clusters []Cluster `json:"clusters"`
-	// Healthy tells that every cluster answered and has no problem.
+	// Doubted is what records say of drained clusters and is not believed.
+	Doubted []facts.DoubtedDrain `json:"doubted,omitempty"`
+	// Healthy tells that every cluster answered and has no problem, and that no record is doubted.
 	Healthy bool `json:"healthy"`
 }
 
@@ -122,6 +124,11 @@ func Make(m mesh.Mesh, seen facts.Snapshot, pages map[string]Pages) Report {
 		r.Istio = m.Clusters[0].Istio.Version
 	}
 	drains := facts.Drains(seen)
+	for _, d := range facts.DoubtedDrains(seen) {
+		if _, member := m.Cluster(d.Cluster); member {
+			r.Doubted, r.Healthy = append(r.Doubted, d), false
+		}
+	}
 	root := rootOf(m, seen)
 	if root != nil {
 		r.Root = &End{root.Subject, root.NotAfter}

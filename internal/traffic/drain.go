@@ -31,23 +31,29 @@ const clusterLabel = "topology.istio.io/cluster"
 // drainPrefix begins the names of rules for services that the stand-in does not have.
 const drainPrefix = "isthmus-drain-"
 
-// Drains is what is said of every member once drain and undrain are done: what records say, and those. A stand-in is
-// kept as long as it can stand in, so that the same cluster does not get another at every look.
-func Drains(m mesh.Mesh, now facts.Snapshot, drain, undrain []string) map[string]facts.Drain {
+// Said is what a person says of keeping calls from clusters now, and who that is.
+type Said struct {
+	Drain, Undrain []string
+	By             string
+}
+
+// Drains is what is said of every member once drain and undrain are done: what is believed of records, and those. A
+// stand-in is kept as long as it can stand in, so that the same cluster does not get another at every look.
+func Drains(m mesh.Mesh, now facts.Snapshot, said Said) map[string]facts.Drain {
 	out := map[string]facts.Drain{}
 	for name, d := range facts.Drains(now) {
 		if _, member := m.Cluster(name); member {
 			out[name] = d
 		}
 	}
-	for _, name := range undrain {
-		if out[name].On {
-			out[name] = facts.Drain{Since: now.Taken}
+	for _, name := range said.Undrain {
+		if out[name].On || doubted(now, name) {
+			out[name] = facts.Drain{Since: after(now, name), By: said.By}
 		}
 	}
-	for _, name := range drain {
+	for _, name := range said.Drain {
 		if !out[name].On {
-			out[name] = facts.Drain{On: true, Since: now.Taken}
+			out[name] = facts.Drain{On: true, Since: after(now, name), By: said.By}
 		}
 	}
 	for _, c := range m.Clusters {
@@ -58,6 +64,20 @@ func Drains(m mesh.Mesh, now facts.Snapshot, drain, undrain []string) map[string
 		}
 	}
 	return out
+}
+
+// doubted tells whether some record says of a cluster what is not believed: undraining it writes over that.
+func doubted(now facts.Snapshot, name string) bool {
+	return slices.ContainsFunc(facts.DoubtedDrains(now), func(d facts.DoubtedDrain) bool { return d.Cluster == name })
+}
+
+// after is the time of what is said now of a cluster: it is later than all that is believed, whatever the clocks were of
+// those who wrote it.
+func after(now facts.Snapshot, name string) time.Time {
+	if before := facts.Drains(now)[name].Since; !now.Taken.After(before) {
+		return before.Add(time.Second)
+	}
+	return now.Taken
 }
 
 // Hidden tells whether the callers in a cluster do not know another one, since that is drained: all but those whose

@@ -60,7 +60,7 @@ func drained(t *testing.T, m mesh.Mesh, now facts.Snapshot, names ...string) (ob
 	t.Helper()
 	want := wanted(t, m)
 	before := fmt.Sprint(want)
-	drains := Drains(m, now, names, nil)
+	drains := Drains(m, now, Said{Drain: names})
 	got, dropped, err := Drain(m, want, now, drains)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestStandIn(t *testing.T) {
 		{"is none any more", record(at("south")), nil, []string{"west"}, "", false, false},
 		{"is none where all others are drained", now, []string{"east", "west", "north", "south"}, nil, "", true, false},
 	} {
-		d := Drains(m, c.now, c.drain, c.undo)["west"]
+		d := Drains(m, c.now, Said{Drain: c.drain, Undrain: c.undo})["west"]
 		if d.To != c.want || d.On != c.on || d.Since.Before(noon) != c.fromPast {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -206,15 +206,40 @@ func TestStandIn(t *testing.T) {
 
 // A cluster that was away while another was undrained says the older thing when it is back.
 func TestTheNewestRecordCounts(t *testing.T) {
-	m := shop("east", "west")
-	now := world(map[string]string{"east": "x", "west": "x"})
+	m := shop("east", "west", "north")
+	now := world(map[string]string{"east": "x", "west": "x", "north": "x"})
 	now.Clusters["east"].Members = []facts.Member{{Name: "west", Drain: &facts.Drain{Since: noon}}}
+	now.Clusters["north"].Members = now.Clusters["east"].Members
 	now.Clusters["west"].Members = []facts.Member{{Name: "west", Drain: &facts.Drain{On: true, Since: noon.Add(-time.Minute), To: "east"}}}
-	if d := Drains(m, now, nil, nil)["west"]; d.On {
+	if d := Drains(m, now, Said{})["west"]; d.On {
 		t.Errorf("west is drained: %+v", d)
 	}
-	if got := Drains(m, now, nil, []string{"east"}); len(got) != 1 {
+	if got := Drains(m, now, Said{Undrain: []string{"east"}}); len(got) != 1 {
 		t.Errorf("what was never drained is undrained: %v", got)
+	}
+}
+
+// TestUndrainingWritesOverEverything: whatever one record says, and of whatever time, undrain ends it.
+func TestUndrainingWritesOverEverything(t *testing.T) {
+	m := shop("east", "west")
+	for _, since := range []time.Time{noon.Add(-time.Hour), noon.Add(facts.ClockTolerance), noon.Add(time.Hour), noon.AddDate(7973, 0, 0)} {
+		for _, speaker := range []string{"east", "west"} {
+			now := world(map[string]string{"east": "x", "west": "x"})
+			for _, c := range m.Clusters {
+				now.Clusters[c.Name].Members = []facts.Member{{Name: "west"}}
+			}
+			now.Clusters[speaker].Members = []facts.Member{{Name: "west", Drain: &facts.Drain{On: true, Since: since, To: "east"}}}
+			d, said := Drains(m, now, Said{Undrain: []string{"west"}, By: "a@b"})["west"]
+			if !said || d.On || d.By != "a@b" {
+				t.Fatalf("%s says since %s: undrained it is %+v", speaker, since, d)
+			}
+			for _, c := range m.Clusters { // apply writes it into every record
+				now.Clusters[c.Name].Members = []facts.Member{{Name: "west", Drain: &d}}
+			}
+			if d := Drains(m, now, Said{})["west"]; d.On {
+				t.Errorf("%s said since %s: it is drained again: %+v", speaker, since, d)
+			}
+		}
 	}
 }
 
@@ -256,7 +281,7 @@ func TestDrainAndUndrainGiveBackWhatWas(t *testing.T) {
 			now.Clusters[x.Name].Members = record
 		}
 		now.Taken = noon.Add(time.Hour)
-		back, dropped, err := Drain(m, want, now, Drains(m, now, nil, names))
+		back, dropped, err := Drain(m, want, now, Drains(m, now, Said{Undrain: names}))
 		if err != nil || len(dropped) != 0 || fmt.Sprint(back) != fmt.Sprint(want) {
 			r.Fatalf("undrained %v: %v, dropped %v", names, err, dropped)
 		}

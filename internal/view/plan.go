@@ -39,6 +39,9 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 			planCluster(p, changes, o)
 		}
 	}
+	for _, x := range pl.Doubted {
+		fmt.Fprintf(p, "%s %s\n", p.Mark(screen.Hmm), x.Seen())
+	}
 	for _, x := range pl.Pending {
 		switch {
 		case x.Left:

@@ -209,7 +209,11 @@ func (d draining) away(t *testing.T) {
 		t.Errorf("calls from east after west was drained that does not answer: answered by %v, missed %v", r.Clusters, r.Misses)
 	}
 	mend()
-	must(t, d.doc, "apply", "-f", "-") // west learns of it
+	// East's word alone drains nobody and its silence brings nobody back: a person says which it is, and west learns of it.
+	if r := isthmus(t, d.doc, "apply", "-f", "-"); r.code != 1 || !strings.Contains(r.err, "say the records of east") || !strings.Contains(r.err, "isthmus drain west, or isthmus undrain west") {
+		t.Errorf("apply with one record of two: exit %d: %s%s", r.code, r.out, r.err)
+	}
+	must(t, d.doc, "drain", "west", "-f", "-")
 	if r := must(t, d.doc, "status", "-f", "-"); !strings.Contains(r.out, "west is drained") {
 		t.Errorf("status does not say it: %s", r.out)
 	}

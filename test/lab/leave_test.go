@@ -71,21 +71,33 @@ func leavesAway(t *testing.T, two string, before []string) {
 	if _, err := here(t).Begin(t.Context(), lab.Fault{Kind: "stop", Cluster: "north", Component: "kube-apiserver"}); err != nil {
 		t.Fatal(err)
 	}
+	const unsaid = "nothing but the records of east, west says how it was reached"
+	if out := must(t, two, "plan", "-f", "-").out; !strings.Contains(out, unsaid) || !strings.Contains(out, "--leave north=CONTEXT") {
+		t.Errorf("nothing says %q, and what to type:\n%s", unsaid, out)
+	}
 	const pending = "north is no longer in the document and does not answer"
-	if r := must(t, two, "apply", "-f", "-"); !strings.Contains(r.out+must(t, two, "plan", "-f", "-").out, pending) {
+	leave := func(command string, more ...string) []string {
+		return append([]string{command, "-f", "-", "--leave", "north=north"}, more...)
+	}
+	if r := must(t, two, leave("apply")...); !strings.Contains(r.out+must(t, two, leave("plan")...).out, pending) {
 		t.Errorf("nothing says %q:\n%s", pending, r.out)
 	}
 	if out := kubectl(t, "east", "-n", "istio-system", "get", "secrets", "-o", "name"); strings.Contains(out, "north") {
 		t.Errorf("east still knows north: %s", out)
 	}
-	if r := isthmus(t, two, "uninstall", "-f", "-", "--yes"); r.code != 1 || !strings.Contains(r.err, pending) {
+	if r := isthmus(t, two, leave("uninstall", "--yes")...); r.code != 1 || !strings.Contains(r.err, pending) {
 		t.Errorf("the last memory of north may go: exit %d\n%s", r.code, r.err)
 	}
 	if _, err := here(t).Mend(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	answersAgain(t, "north")
-	must(t, two, "apply", "-f", "-")
+	had := len(inventory(t, "north"))
+	const other = "while the records of east, west know it as"
+	if r := must(t, two, "apply", "-f", "-", "--leave", "north=east"); had == 0 || len(inventory(t, "north")) != had || !strings.Contains(must(t, two, "plan", "-f", "-", "--leave", "north=east").out, other) {
+		t.Errorf("a context that leads to east:\n%s", r.out)
+	}
+	must(t, two, leave("apply")...)
 	leavesNothing(t, "north", before)
 	if r := must(t, two, "plan", "-f", "-"); strings.Contains(r.out, "north") {
 		t.Errorf("north is not forgotten:\n%s", r.out)
