@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
+	"isthmus.dev/isthmus/internal/redact"
 )
 
 // A ConflictError means that objects are in the way which are not ours. Nothing was written.
@@ -55,8 +57,10 @@ func (e *NotReadyError) Error() string {
 	return fmt.Sprintf("cluster %s: %s is not ready after %s: %s", e.Cluster, e.Object, e.After.Round(time.Second), e.Why)
 }
 
-// explain says what an API server's error means: which field, and who else set it.
+// explain says what an API server's error means: which field, and who else set it. What looks like a key or a token in
+// its words is not in it.
 func explain(err error) string {
+	err = redact.Secrets{}.Error(err)
 	var s apierrors.APIStatus
 	if !errors.As(err, &s) {
 		return facts.Plain(err)
@@ -153,24 +157,17 @@ func values(u *unstructured.Unstructured) []string {
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(s string) bool { return len(s) < 4 })
+	return all
 }
 
-// scrub takes secret values out of an error's text. The error itself stays below it, for errors.As alone.
-func scrub(err error, secrets []string) error {
-	if err == nil || len(secrets) == 0 {
-		return err
+// scrubber takes secret values out of errors, as they come from an API server: what is cut or folded before may hold a
+// part of one that nothing tells as one. It is made when it is needed first: most writes have no error.
+func scrubber(secrets []string) func(error) error {
+	known := sync.OnceValue(func() redact.Secrets { return redact.Of(secrets...) })
+	return func(err error) error {
+		if err == nil || len(secrets) == 0 {
+			return err
+		}
+		return known().Error(err)
 	}
-	text := explain(err)
-	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "(hidden)")
-	}
-	return &scrubbed{text: text, err: err}
 }
-
-type scrubbed struct {
-	text string
-	err  error
-}
-
-func (e *scrubbed) Error() string { return e.text }

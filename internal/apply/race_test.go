@@ -1,11 +1,14 @@
 package apply_test
 
 import (
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -72,27 +75,58 @@ func TestTheWorldMovedSinceThePlan(t *testing.T) {
 	}
 }
 
-// TestARefusalThatQuotesASecretIsScrubbed: an admission webhook may put what it was sent into its answer.
+// TestARefusalThatQuotesASecretIsScrubbed: an admission webhook may put what it was sent into its answer, in any form,
+// and into the answers too that make a run try again and say why.
 func TestARefusalThatQuotesASecretIsScrubbed(t *testing.T) {
-	b := newBench(t, "quoted")
-	b.small()
-	b.wrap = func(_ string, rt http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(req *http.Request) (*http.Response, error) {
-			if isWrite(req) && strings.Contains(req.URL.Path, "/secrets/cacerts") {
-				sent, _ := io.ReadAll(req.Body)
-				secret := regexp.MustCompile(canary + ` \d+`).FindString(string(sent))
-				return answer(req, http.StatusUnprocessableEntity, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422, "message": "denied: no key like `+secret+` here"}`), nil
+	whole := regexp.MustCompile(canary + ` \d+`)
+	for i, c := range []struct {
+		reason string
+		passes bool // the answer makes a run try again
+		show   func(sent string) string
+	}{
+		{"the secret alone", false, func(sent string) string { return whole.FindString(sent) }},
+		{"the secret alone, again and again", true, func(sent string) string { return whole.FindString(sent) }},
+		{"all that was sent, in base64", false, func(sent string) string { return base64.StdEncoding.EncodeToString([]byte(sent)) }},
+		{"all that was sent, in base64, again and again", true, func(sent string) string { return base64.StdEncoding.EncodeToString([]byte("x" + sent)) }},
+		{"the first half", false, func(sent string) string { return canary[:len(canary)*3/4] }},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, fmt.Sprintf("quoted-%d", i))
+			b.small()
+			b.retryFor = 3 * time.Second
+			b.wrap = func(_ string, rt http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(req *http.Request) (*http.Response, error) {
+					if !isWrite(req) || !strings.Contains(req.URL.Path, "/secrets/cacerts") {
+						return rt.RoundTrip(req)
+					}
+					sent, err := io.ReadAll(req.Body)
+					if err != nil {
+						return nil, err
+					}
+					said := c.show(string(sent))
+					if c.passes {
+						return answer(req, http.StatusInternalServerError, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "InternalError", "code": 500, "message": "failed calling webhook \"w\": no key like `+said+` here"}`), nil
+					}
+					return answer(req, http.StatusUnprocessableEntity, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422, "message": "denied: no key like `+said+` here"}`), nil
+				})
 			}
-			return rt.RoundTrip(req)
+			p := b.mustPlan()
+			set, err := b.apply(t.Context(), p)
+			if err == nil || !strings.Contains(err.Error(), "no key like") || !strings.Contains(err.Error(), "(hidden)") && !strings.Contains(err.Error(), "…") {
+				t.Fatalf("%v, want the refusal", err)
+			}
+			if c.passes && !strings.Contains(b.all.String(), "trying again: ") {
+				t.Error("no notice says that it is tried again: this proves nothing about notices")
+			}
+			b.secretless(p)
+			for _, form := range []string{canary[:12], base64.StdEncoding.EncodeToString([]byte(canary))[:12], base64.StdEncoding.EncodeToString([]byte("xx" + canary))[4:16], base64.StdEncoding.EncodeToString([]byte("x" + canary))[4:16]} {
+				for _, text := range []string{err.Error(), marshal(t, set), b.all.String()} {
+					if strings.Contains(text, form) {
+						t.Errorf("a secret is in: %s", text)
+					}
+				}
+			}
 		})
-	}
-	p := b.mustPlan()
-	set, err := b.apply(t.Context(), p)
-	if err == nil || !strings.Contains(err.Error(), "denied: no key like (hidden) here") {
-		t.Fatalf("%v, want the refusal", err)
-	}
-	b.secretless(p)
-	if text := err.Error() + marshal(t, set); strings.Contains(text, canary) {
-		t.Errorf("a secret is in: %s", text)
 	}
 }

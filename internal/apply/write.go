@@ -52,26 +52,31 @@ func (w writer) apply(ctx context.Context, o object.Object) error {
 		body.SetUID(types.UID(w.change.UID))
 	}
 	opts := metav1.ApplyOptions{FieldManager: object.Manager, Force: w.change.Action != plan.Create && !w.change.Adopt}
-	tries := 0
+	scrub, tries := scrubber(secrets), 0
 	err = w.run.retry(ctx, w.notice, func(ctx context.Context) error {
 		tries++
-		r, err := w.client(body.GroupVersionKind().Version)
-		if err != nil {
-			return err
-		}
-		if o.Sealed != nil && o.Sealed.Kind == object.SealRoot && w.change.Action == plan.Create {
-			return w.createOnce(ctx, r, body)
-		}
-		if err := w.reclaim(ctx, r); err != nil {
-			return err
-		}
-		live, err := r.Apply(ctx, body.GetName(), body, opts)
-		if err != nil || w.change.Action == plan.Configure || tries > 1 {
-			return err // after a lost answer it may be our own, with a controller's marks on it by now
-		}
-		return w.giveBack(ctx, r, live)
+		return scrub(w.write(ctx, o, body, opts, tries > 1))
 	})
-	return w.failed("apply", scrub(err, secrets))
+	return w.failed("apply", err)
+}
+
+// write is one try of apply; again tells that an earlier one may have been done and its answer lost.
+func (w writer) write(ctx context.Context, o object.Object, body *unstructured.Unstructured, opts metav1.ApplyOptions, again bool) error {
+	r, err := w.client(body.GroupVersionKind().Version)
+	if err != nil {
+		return err
+	}
+	if o.Sealed != nil && o.Sealed.Kind == object.SealRoot && w.change.Action == plan.Create {
+		return w.createOnce(ctx, r, body)
+	}
+	if err := w.reclaim(ctx, r); err != nil {
+		return err
+	}
+	live, err := r.Apply(ctx, body.GetName(), body, opts)
+	if err != nil || w.change.Action == plan.Configure || again {
+		return err // after a lost answer it may be our own, with a controller's marks on it by now
+	}
+	return w.giveBack(ctx, r, live)
 }
 
 // giveBack looks whether what was just made was there already, in a form that nothing in ours contradicted. A

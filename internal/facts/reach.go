@@ -23,6 +23,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/patience"
+	"isthmus.dev/isthmus/internal/redact"
 )
 
 const (
@@ -175,7 +176,8 @@ func CauseOf(err error) Cause {
 	return CauseUnreachable
 }
 
-// Plain says in a few words why a request had no answer, without the address and without Go's own words.
+// Plain says in a few words why a request had no answer, without the address and without Go's own words. What looks like
+// a key or a token in an answer is not in it.
 func Plain(err error) string {
 	var dns *net.DNSError
 	var verify *tls.CertificateVerificationError
@@ -198,10 +200,11 @@ func Plain(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "it closed the connection"
 	}
+	text := err.Error()
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err.Error()
+		text = u.Err.Error()
 	}
-	return err.Error()
+	return redact.Secrets{}.Text(text)
 }
 
 // NoAnswer tells an error of the network from one that an API server gave.
