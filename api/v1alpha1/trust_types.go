@@ -51,4 +51,12 @@ type SelfSignedRoot struct {
 	// +kubebuilder:default="87600h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="a root that is valid for less than 1h ends before it can be replaced"
 	TTL Duration `json:"ttl,omitempty"`
+	// Fingerprint is the root that is meant, where it has been made already: SHA-256 of its certificate, as "openssl x509
+	// -noout -fingerprint -sha256" prints it. Without it the root is the one that the home cluster keeps or, when the home
+	// moves, the one that signed the clusters' intermediates.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=95
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$')",message="a fingerprint is 64 hexadecimal digits (SHA-256), with or without colons"
+	Fingerprint string `json:"fingerprint,omitempty"`
 }

@@ -82,6 +82,9 @@ func (b *bench) where() *apitest.Clusters {
 func (b *bench) facts() facts.Snapshot {
 	s := facts.Gather(b.t.Context(), b.mesh, b.want, b.dialer(), time.Minute, time.Now)
 	facts.GatherLeft(b.t.Context(), b.mesh, &s, nil, b.dialer(), time.Minute, time.Now)
+	facts.Hold(b.t.Context(), b.mesh.Name, s, b.want, func(name string) (*cluster.Conn, error) {
+		return b.dialer()(mesh.Cluster{Name: name, Context: name})
+	})
 	return s
 }
 

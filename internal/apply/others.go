@@ -3,8 +3,6 @@ package apply
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,51 +12,24 @@ import (
 	"k8s.io/client-go/rest"
 
 	"isthmus.dev/isthmus/internal/facts"
-	"isthmus.dev/isthmus/internal/object"
 )
 
-// precious are resources that people put into a namespace and would miss.
-var precious = []schema.GroupVersionResource{
-	{Version: "v1", Resource: "pods"},
-	{Version: "v1", Resource: "services"},
-	{Version: "v1", Resource: "configmaps"},
-	{Version: "v1", Resource: "secrets"},
-	{Version: "v1", Resource: "persistentvolumeclaims"},
-	{Group: "apps", Version: "v1", Resource: "deployments"},
-	{Group: "apps", Version: "v1", Resource: "statefulsets"},
-	{Group: "apps", Version: "v1", Resource: "daemonsets"},
-	{Group: "batch", Version: "v1", Resource: "jobs"},
-	{Group: "batch", Version: "v1", Resource: "cronjobs"},
-}
-
-// emptyOfOthers refuses to delete a namespace, and everything in it with it, while something is in it that is
-// neither ours nor made by a controller.
+// emptyOfOthers refuses to delete a namespace, and everything in it with it, while something is in it that is not ours:
+// it may have come since the plan was made, or have been out of sight then.
 func (w writer) emptyOfOthers(ctx context.Context) error {
-	client, err := w.metadata()
-	if err != nil {
+	var held facts.Held
+	err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+		var err error
+		held, err = facts.OthersIn(ctx, w.conn, w.change.Object.Name, w.run.set.Mesh)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for what else is in it: %w", err)
 	}
-	var found []string
-	for _, r := range precious {
-		items, err := w.inIt(ctx, client, r)
-		if err != nil {
-			return fmt.Errorf("look for what else is in it: %w", err)
-		}
-		for _, o := range items {
-			if !w.incidental(o) {
-				found = append(found, strings.TrimSuffix(r.Resource, "s")+" "+o.Name)
-			}
-		}
-	}
-	if len(found) == 0 {
+	if held.None() {
 		return nil
 	}
-	slices.Sort(found)
-	more := ""
-	if len(found) > 3 {
-		found, more = found[:3], fmt.Sprintf(" and %d more", len(found)-3)
-	}
-	return fmt.Errorf("it holds what is not Isthmus's (%s%s): move or delete that first", strings.Join(found, ", "), more)
+	return fmt.Errorf("%s: move or delete that first", held)
 }
 
 // podsFor is how long pods of a namespace get to end before it is deleted: what Kubernetes gives a pod, and a little.
@@ -75,7 +46,7 @@ func (w writer) podsEnd(ctx context.Context) error {
 	}
 	began := w.run.now()
 	for w.run.since(began) < podsFor {
-		pods, err := w.inIt(ctx, client, precious[0])
+		pods, err := w.inIt(ctx, client, schema.GroupVersionResource{Version: "v1", Resource: "pods"})
 		if err != nil || len(pods) == 0 {
 			return err
 		}
@@ -105,18 +76,4 @@ func (w writer) inIt(ctx context.Context, client metadata.Interface, r schema.Gr
 		return err
 	})
 	return items, err
-}
-
-// incidental tells objects that nobody would miss: ours, on their way out, or made by a controller for the namespace.
-func (w writer) incidental(o metav1.PartialObjectMetadata) bool {
-	if o.Labels[object.LabelMesh] == w.run.set.Mesh || o.DeletionTimestamp != nil || len(o.OwnerReferences) > 0 {
-		return true
-	}
-	switch o.Name {
-	case "kube-root-ca.crt", facts.RootConfigMap, "istio-ca-crl", facts.SelfSigned:
-		return true
-	}
-	// Istio's leaders hold on to ConfigMaps, named after what they lead (istio.io/istio/pilot/pkg/leaderelection),
-	// which client-go's locks mark.
-	return o.Annotations["control-plane.alpha.kubernetes.io/leader"] != "" || o.Annotations["kubernetes.io/service-account.name"] != ""
 }

@@ -99,7 +99,7 @@ func TestANamespaceWithOthersThingsStays(t *testing.T) {
 	}
 	create(t, "east", "kubectl-create", `{apiVersion: v1, kind: Secret, metadata: {name: precious, namespace: guest}}`)
 	_, err := quick(5*time.Second).DeleteSet(t.Context(), conn(t, "east"), inventory, nil)
-	if err == nil || !strings.Contains(err.Error(), "secret precious") {
+	if err == nil || !strings.Contains(err.Error(), "Secret precious") {
 		t.Errorf("want a refusal that names the secret, got %v", err)
 	}
 	if u := get(t, "east", ref("", "Namespace", "", "guest")); u == nil || u.GetDeletionTimestamp() != nil {

@@ -199,6 +199,9 @@ func (r *run) act(ctx context.Context, wave int, c plan.Change) error {
 		}
 		return w.apply(ctx, *c.Want)
 	case plan.Replace:
+		if s := c.Want.Sealed; s != nil && s.Kind.Irreplaceable() {
+			return w.failed("replace", errors.New("its content cannot be made again, and no plan may replace it"))
+		}
 		if err := w.delete(ctx); err != nil {
 			return err
 		}

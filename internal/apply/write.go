@@ -217,6 +217,11 @@ func (w writer) delete(ctx context.Context) error {
 			}
 		}
 	}
+	if w.change.MovedTo != "" {
+		if err := w.moved(ctx); err != nil {
+			return w.failed("delete", err)
+		}
+	}
 	background := metav1.DeletePropagationBackground
 	opts := metav1.DeleteOptions{PropagationPolicy: &background}
 	if uid := types.UID(w.change.UID); uid != "" {

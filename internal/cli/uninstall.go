@@ -27,7 +27,8 @@ func newUninstall(e *env) *cobra.Command {
 		Short: "Take away what Isthmus made, and nothing else",
 		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
 with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
-istiod itself puts into every namespace. Without --yes it shows what it would delete and does nothing; with --out FILE it
+istiod itself puts into every namespace. A namespace that holds anything of somebody else's stays, and the plan names what
+that is. Without --yes it shows what it would delete and does nothing; with --out FILE it
 keeps that plan, and isthmus apply FILE does it, or refuses and says what has moved since.
 
 With --cluster only the clusters that it names leave, and the rest goes on working: first the others forget them, and

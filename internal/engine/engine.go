@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -138,6 +139,21 @@ func (e Engine) finish(ctx context.Context, r *facts.Reading, want object.Object
 	return s
 }
 
+// hold adds what the namespaces hold that go when want is all that is wanted.
+func (e Engine) hold(ctx context.Context, s facts.Snapshot, want object.Objects) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(e.Deadline, facts.DefaultDeadline))
+	defer cancel()
+	facts.Hold(ctx, e.Mesh.Name, s, want, func(name string) (*cluster.Conn, error) {
+		c, ok := e.Mesh.Cluster(name)
+		if !ok {
+			if c, ok = facts.Reached(e.Mesh, e.Leaving, name); !ok {
+				return nil, fmt.Errorf("nobody says how it is reached")
+			}
+		}
+		return e.Dial(c)
+	})
+}
+
 // A Look is what the document wants and what there is.
 type Look struct {
 	Want     object.Objects
@@ -155,6 +171,7 @@ func (e Engine) Look(ctx context.Context) (Look, error) {
 		return Look{}, err
 	}
 	now := e.finish(ctx, r, want)
+	e.hold(ctx, now, want)
 	return Look{want, findings, now}, ctx.Err()
 }
 
@@ -172,6 +189,7 @@ func (e Engine) Plan(ctx context.Context) (Prospect, error) {
 // PlanRemoval decides how everything that Isthmus made goes away again. It writes nothing.
 func (e Engine) PlanRemoval(ctx context.Context) (Prospect, error) {
 	now := e.Facts(ctx, nil)
+	e.hold(ctx, now, nil)
 	if err := ctx.Err(); err != nil {
 		return Prospect{}, err
 	}
@@ -187,7 +205,13 @@ func (e Engine) decide(want object.Objects, now facts.Snapshot) (Prospect, error
 	if err != nil {
 		return Prospect{}, err
 	}
+	keeper := trust.FindKeeper(e.Mesh, now)
+	doubted := make([]plan.DoubtedRoot, 0, len(keeper.Doubted))
+	for _, d := range keeper.Doubted {
+		doubted = append(doubted, plan.DoubtedRoot{Cluster: d.Cluster, Fingerprint: d.Fingerprint, Why: d.Why})
+	}
 	p, err := plan.Make(plan.Input{
+		RootFrom: keeper.Cluster, RootsInUse: trust.InUse(e.Mesh, now), DoubtedRoots: doubted,
 		Mesh: e.Mesh, Want: want, Now: now, Judges: Judges(), Restart: trust.JudgeIstiod,
 		Options: e.Options, Guards: []plan.Guard{trust.Guard}, Waiting: waiting, Drains: drains, Dropped: dropped,
 	})
@@ -232,8 +256,9 @@ func (e Engine) Apply(ctx context.Context, p plan.Plan, report func(apply.Event)
 	if err != nil {
 		return apply.ChangeSet{}, err
 	}
+	clock := func() time.Time { return e.Now().Add(p.Skew) }
 	a := apply.Applier{
-		Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, e.Now, e.Rand), Lock: e.Lock,
+		Conns: conns, Sealers: seal.Sealers(e.Mesh, conns, clock, e.Rand), Lock: e.Lock,
 		LetGo: func(ctx context.Context, cluster string, of []string) (string, error) {
 			return status.Sends(ctx, conns[cluster], "", of)
 		},

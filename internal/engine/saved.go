@@ -120,6 +120,7 @@ func (e Engine) Resume(ctx context.Context, s plan.Saved) (Prospect, error) {
 	if len(moved) > 0 {
 		return Prospect{}, &MovedError{moved}
 	}
+	left.Skew = fresh.Plan.Skew
 	fresh.Plan = left
 	return fresh, nil
 }

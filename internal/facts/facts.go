@@ -62,6 +62,8 @@ type Cluster struct {
 	Meshed []Meshed `json:"meshed,omitempty"`
 	// MeshedMore tells that there are more such pods than were counted.
 	MeshedMore bool `json:"meshedMore,omitempty"`
+	// MeshedErr says why such pods could not be listed; then Meshed is not known.
+	MeshedErr string `json:"meshedErr,omitempty"`
 	// Foreign are parts of an Istio that Isthmus did not install, and what its installer keeps of the installation.
 	Foreign []Foreign `json:"foreign,omitempty"`
 
@@ -78,6 +80,8 @@ type Cluster struct {
 	Inventory []object.Ref `json:"inventory,omitempty"`
 	// Members are those that the inventory's record names: who is in the mesh, and who was and is not clean yet.
 	Members []Member `json:"members,omitempty"`
+	// Held is what the namespaces hold that are ours and not wanted any more, by name (see Hold).
+	Held map[string]Held `json:"held,omitempty"`
 	// Inventories are the owners of all inventories here: meshes, and sets such as a proof's.
 	Inventories []string `json:"inventories,omitempty"`
 }

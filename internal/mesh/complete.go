@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -58,6 +59,7 @@ func complete(doc v1alpha1.Mesh, source string) (Mesh, error) {
 	if root == nil {
 		root = &v1alpha1.SelfSignedRoot{TTL: "0s"}
 	}
+	m.Trust.RootFingerprint = strings.ToLower(strings.ReplaceAll(root.Fingerprint, ":", ""))
 	failover := Failover{ConsecutiveFailures: int64(spec.Traffic.Failover.ConsecutiveFailures)}
 	for _, d := range []struct {
 		into *time.Duration

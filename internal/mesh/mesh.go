@@ -88,6 +88,8 @@ type Trust struct {
 	// ExistingRoot tells that the clusters' certificate authorities are somebody else's to make; RootTTL is then zero.
 	ExistingRoot    bool
 	RootTTL         time.Duration
+	// RootFingerprint is the root that is meant: 64 hexadecimal digits; "" where the document does not say.
+	RootFingerprint string
 	IntermediateTTL time.Duration
 }
 

@@ -116,6 +116,10 @@ const (
 	SealConfigCluster SealKind = "config-cluster"
 )
 
+// Irreplaceable tells content that cannot be made again: with it goes the trust of everything that it signed. No plan
+// replaces it, and none deletes it but where it is elsewhere too, or where the whole mesh goes.
+func (k SealKind) Irreplaceable() bool { return k == SealRoot }
+
 // Sealed marks an object whose secret content is made only when it is applied, so that no plan can hold it.
 type Sealed struct {
 	Kind SealKind `json:"kind"`

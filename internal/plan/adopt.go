@@ -58,6 +58,11 @@ func authority(s *object.Sealed) bool {
 // claimAuthority lets nothing but its own name take a certificate authority: workloads trust what it signed, and refuse
 // what another one signs until each of them was restarted.
 func (d *decider) claimAuthority(c *Change, owner string) bool {
+	if c.Want.Sealed.Kind.Irreplaceable() { // not even its own name: there is no way back
+		d.conflict(c.Object, owner, "exists and does not say that it is this mesh's, and its content could not be made again",
+			fmt.Sprintf("if it is the mesh's root, put back from a copy: kubectl -n %s label secret %s %s=%s; if it is nobody's, delete it by hand", c.Object.Namespace, c.Object.Name, object.LabelMesh, d.owner))
+		return false
+	}
 	if d.in.Options.namedAlone(c.Object) {
 		c.TakeOver = true
 		c.Impact = append(c.Impact, newRoot)

@@ -43,7 +43,14 @@ func (d *decider) compareOnce(c *Change, live *unstructured.Unstructured) error 
 func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	want := c.Want.Body
 	c.Settled, _, _ = Ready(live)
+	if c.Want.Sealed != nil {
+		want = c.keepType(live)
+	}
 	if live.GetDeletionTimestamp() != nil {
+		if c.Want.Sealed != nil && c.Want.Sealed.Kind.Irreplaceable() {
+			d.losing(c, live)
+			return nil
+		}
 		c.Action, c.Reason, c.Settled = Replace, "is being deleted; made anew once it is gone", false
 		return nil
 	}
@@ -97,12 +104,46 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	}
 	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" {
 		c.Action, c.Reason = Replace, field+" cannot be changed in place"
+		if c.Want.Sealed != nil && c.Want.Sealed.Kind.Irreplaceable() {
+			c.Action = ""
+			d.conflict(c.Object, "", "has a "+field+" that cannot be changed in place, and its content could not be made again", "look at who made it so: kubectl get secret -o yaml --show-managed-fields")
+			return nil
+		}
 	}
 	c.Impact = append(c.Impact, d.impact(c, live)...)
 	if c.TakeOver && !d.takeOver(c, live) {
 		c.Action = ""
 	}
 	return nil
+}
+
+// keepType leaves a Secret of ours the type that it was made with, which cannot be changed: what counts is what it holds,
+// and its judge looks at that. One that was put back from a backup may be Opaque.
+func (c *Change) keepType(live *unstructured.Unstructured) *unstructured.Unstructured {
+	kind, ok := live.Object["type"]
+	if ok && kind == c.Want.Body.Object["type"] {
+		return c.Want.Body
+	}
+	want := c.ownBody()
+	if want.Object["type"] = kind; !ok {
+		delete(want.Object, "type")
+	}
+	return want
+}
+
+// losing stops everything while what cannot be made again is on its way out: it can still be copied now.
+func (d *decider) losing(c *Change, live *unstructured.Unstructured) {
+	c.Action = ""
+	context := d.cluster
+	if m, ok := d.in.Mesh.Cluster(d.cluster); ok {
+		context = cmp.Or(m.Context, m.Name)
+	}
+	waits := "it goes any moment"
+	if f := live.GetFinalizers(); len(f) > 0 {
+		waits = "it waits for " + strings.Join(f, ", ")
+	}
+	d.conflict(c.Object, "somebody who deletes it", "is being deleted, and its content cannot be made again; "+waits,
+		fmt.Sprintf("keep a copy of its tls.crt and tls.key now: kubectl --context %s -n %s get secret %s -o yaml; once it is gone, make it again from that copy with the labels that it has", context, c.Object.Namespace, c.Object.Name))
 }
 
 // ownBody gives a change a body that no other cluster's shares, and returns it: only such a one may be changed.
@@ -181,19 +222,48 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 		Action: Delete, Reason: cmp.Or(d.why, d.in.Dropped[d.cluster][ref], "no longer wanted"),
 	}
 	switch {
-	case ref == rootRef && d.pending[d.in.Mesh.Home().Name] != "":
-		d.kept = append(d.kept, ref) // it moves first, and its new place does not answer
+	case ref == rootRef && !d.in.removal() && !d.elsewhere():
+		d.kept = append(d.kept, ref) // it moves first, or is the only one
+		d.stays = append(d.stays, Stay{Cluster: d.cluster, Namespace: ref.Namespace, Why: "Secret " + ref.Name + " in it is a root that no other cluster keeps, and cannot be made again; if nothing trusts it any more, delete it by hand"})
 		return nil
+	case ref == rootRef && !d.in.removal():
+		c.MovedTo = d.in.Mesh.Home().Name
 	case ref.Kind == "CustomResourceDefinition":
 		// With a kind go all objects of it, and those are not ours.
 		c.Action, c.Reason, c.Settled = Unchanged, c.Reason+"; kept, since every object of its kind would go with it", true
 	case ref.Kind == "Namespace" && live.GetAnnotations()[AnnotationAdopted] != "":
 		c.Action, c.Reason = Configure, c.Reason+"; was there before Isthmus, so only our labels go"
 		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}
+	case ref.Kind == "Namespace" && ref.Group == "" && d.holds(ref.Name):
+		c.Action, c.Reason = Configure, c.Reason+"; stays, since not all in it is Isthmus's: only our labels go"
+		c.Want = &object.Object{Part: part, Reason: c.Reason, Body: bare(live)}
 	default:
 		c.Impact = d.impact(c, live)
 	}
 	return c
+}
+
+// elsewhere tells whether the root of this cluster is in the home cluster too, or will be when it goes here.
+func (d *decider) elsewhere() bool {
+	home := d.in.Mesh.Home().Name
+	if home == d.cluster || d.pending[home] != "" {
+		return false
+	}
+	if d.in.RootFrom == d.cluster {
+		return true
+	}
+	a, b := keptRoot(d.in, d.cluster), keptRoot(d.in, home)
+	return a != nil && b != nil && sameRoot(a, b)
+}
+
+// holds tells whether a namespace holds what is not ours, or may, and notes that it stays.
+func (d *decider) holds(namespace string) bool {
+	held, known := d.now.Held[namespace]
+	if !known || held.None() { // where it was not looked at apply looks, before it deletes one
+		return false
+	}
+	d.stays = append(d.stays, Stay{Cluster: d.cluster, Namespace: namespace, Why: held.String()})
+	return true
 }
 
 // bare is an object with nothing in it: applied, it takes away every field that we set.

@@ -28,6 +28,7 @@ type leaver struct {
 	staying []facts.Member
 	going   []string
 	notes   []Pending
+	stays   []Stay
 	changes []Change
 }
 
@@ -82,6 +83,7 @@ func (l *leaver) decide(m facts.Former) (why string, err error) {
 	if len(d.conflicts) > 0 {
 		return fmt.Sprintf(" and cannot be cleaned: %s %s", d.conflicts[0].Object, d.conflicts[0].Why), nil
 	}
+	l.stays = append(l.stays, d.stays...)
 	if len(changes) > 0 {
 		l.going = append(l.going, m.Name)
 		l.changes = append(l.changes, changes...)
@@ -185,26 +187,32 @@ func keptRoot(in Input, cluster string) *facts.Secret {
 	return s
 }
 
-// moveRoot tells a root that is to be made in the home cluster where there is one already: its content moves, and
-// what was signed by it stays good. The old one goes in the wave of its own cluster, which is not before.
-func moveRoot(in Input, all []Change) {
+// sameRoot tells whether two Secrets hold the same certificate.
+func sameRoot(a, b *facts.Secret) bool {
+	x, y := a.Certificates["tls.crt"], b.Certificates["tls.crt"]
+	return len(x) > 0 && len(y) > 0 && x[0].Fingerprint == y[0].Fingerprint
+}
+
+// moveRoot tells a root that is to be made in the home cluster where there is one already that the mesh relies on
+// (Input.RootFrom): its content moves, and what was signed by it stays good. The old one goes in the wave of its own
+// cluster, which is not before.
+func moveRoot(in Input, all []Change) *RootMove {
 	i := slices.IndexFunc(all, func(c Change) bool {
 		s := sealedOf(c)
 		return s != nil && s.Kind == object.SealRoot && c.Action == Create
 	})
-	if i < 0 {
-		return
+	if i < 0 || in.RootFrom == "" || in.RootFrom == all[i].Cluster {
+		return nil
 	}
 	root := &all[i]
-	for _, name := range slices.Sorted(maps.Keys(in.Now.Clusters)) {
-		if name == root.Cluster || keptRoot(in, name) == nil {
-			continue
-		}
-		want := *root.Want
-		want.Sealed = &object.Sealed{Kind: object.SealRoot, About: want.Sealed.About, From: name}
-		root.Want, root.Reason = &want, "moves here from "+name+"; what it signed stays good"
-		break
+	want := *root.Want
+	want.Sealed = &object.Sealed{Kind: object.SealRoot, About: want.Sealed.About, From: in.RootFrom}
+	root.Want, root.Reason = &want, "moves here from "+in.RootFrom+"; what it signed stays good"
+	move := &RootMove{From: in.RootFrom, To: root.Cluster, InUse: in.RootsInUse}
+	if kept := keptRoot(in, in.RootFrom); kept != nil && len(kept.Certificates["tls.crt"]) > 0 {
+		move.Fingerprint = kept.Certificates["tls.crt"][0].Fingerprint
 	}
+	return move
 }
 
 // members are who is listed as a member when everything is done: the document's clusters, and those that stay.

@@ -224,7 +224,12 @@ func TestTheRootMovesBeforeItsClusterGoes(t *testing.T) {
 	}}
 	w.drop("a")
 	w.want.Add("b", sealed(object.SealRoot, "b", `{apiVersion: v1, kind: Secret, metadata: {name: isthmus-root, namespace: isthmus-system}}`))
-	p := w.plan(t)
+	in := w.input()
+	in.RootFrom, in.RootsInUse = "a", []string{"f"}
+	p, err := Make(in)
+	if err != nil {
+		t.Fatal(err)
+	}
 	made, first, ok := find(p, "b", "Secret isthmus-system/isthmus-root")
 	gone, last, found := find(p, "a", "Secret isthmus-system/isthmus-root")
 	if !ok || !found || made.Action != Create || gone.Action != Delete || first >= last {
@@ -232,6 +237,9 @@ func TestTheRootMovesBeforeItsClusterGoes(t *testing.T) {
 	}
 	if made.Want.Sealed.From != "a" || made.Reason != "moves here from a; what it signed stays good" {
 		t.Errorf("from %q: %s", made.Want.Sealed.From, made.Reason)
+	}
+	if d := cmp.Diff(&RootMove{From: "a", To: "b", InUse: []string{"f"}}, p.Root); d != "" {
+		t.Errorf("what is told of the root (-want +got):\n%s", d)
 	}
 	// The next home does not answer: then nothing of the root's cluster goes.
 	w.now.Clusters["b"] = &facts.Cluster{Name: "b", Err: "refused"}

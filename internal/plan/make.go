@@ -30,6 +30,11 @@ type Input struct {
 	Waiting map[string]string
 	// Drains are what is said of keeping calls from members, once the plan is done.
 	Drains map[string]facts.Drain
+	// RootFrom is the cluster whose root moves to the home cluster; "" for none. RootsInUse are the fingerprints of the
+	// roots that workloads trust, DoubtedRoots what else is kept as a root and nobody relies on.
+	RootFrom     string
+	RootsInUse   []string
+	DoubtedRoots []DoubtedRoot
 	// Dropped are objects that are not wanted for now, by cluster, and why.
 	Dropped map[string]map[object.Ref]string
 }
@@ -50,6 +55,19 @@ func Make(in Input) (Plan, error) {
 	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, UIDs: uids(in.Now), Conflicts: otherClusters(in)}
 	passed, disputed := doubted(in)
 	p.Doubted, p.Conflicts = passed, append(p.Conflicts, disputed...)
+	if home := in.Now.Clusters[in.Mesh.Home().Name]; home.Answered() {
+		p.Skew = home.ClockSkew
+	}
+	for _, c := range in.Mesh.Clusters {
+		if !in.Now.Clusters[c.Name].Answered() {
+			p.Unknown = append(p.Unknown, c.Name)
+		}
+	}
+	for _, f := range in.Now.Left {
+		if x := in.Now.Clusters[f.Name]; f.Named && !x.Answered() && !slices.Contains(in.Options.Forget, f.Name) {
+			p.Unknown = append(p.Unknown, f.Name)
+		}
+	}
 	pending := pendingClusters(in)
 	left, err := leave(in, pending)
 	if err != nil {
@@ -65,17 +83,21 @@ func Make(in Input) (Plan, error) {
 		d.guard()
 		p.Conflicts = append(p.Conflicts, d.conflicts...)
 		p.Leftovers = append(p.Leftovers, d.leftovers()...)
+		p.Stays = append(p.Stays, d.stays...)
 	}
 	for _, c := range in.Mesh.Clusters {
 		if why := pending[c.Name]; why != "" {
 			p.Pending = append(p.Pending, Pending{Cluster: c.Name, Why: why, Next: in.next(c, pending)})
 		}
 	}
-	p.Pending = append(p.Pending, left.notes...)
+	p.Pending, p.Stays = append(p.Pending, left.notes...), append(p.Stays, left.stays...)
 	slices.SortFunc(p.Conflicts, func(a, b Conflict) int {
 		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), a.Object.Compare(b.Object))
 	})
-	moveRoot(in, all)
+	p.Root, p.DoubtedRoots = moveRoot(in, all), in.DoubtedRoots
+	if in.removal() {
+		p.DoubtedRoots = nil
+	}
 	p.Waves, p.Left = waves(in, pending, all), left.going
 	if w, ok := left.wave(); ok {
 		p.Waves = append(p.Waves, w)
@@ -138,6 +160,7 @@ type decider struct {
 	room      []Change // for so many changes there is room
 	changes   []Change
 	conflicts []Conflict
+	stays     []Stay
 	kept      []object.Ref // no longer wanted or not to be judged now, but still ours
 }
 
@@ -208,6 +231,9 @@ func (d *decider) withoutSystem(want []object.Object) *Change {
 		return nil
 	}
 	if slices.ContainsFunc(d.now.Inventories, func(owner string) bool { return owner != d.owner }) {
+		return nil
+	}
+	if slices.Contains(d.kept, rootRef) || d.holds(ref.Name) {
 		return nil
 	}
 	return &Change{

@@ -453,7 +453,7 @@ func TestChangesAreInTheOrderInWhichTheyAreMade(t *testing.T) {
 		"configure a Namespace istio-system", "configure b Namespace istio-system",
 		"delete b Service istio-system/gateway", "delete a Service istio-system/gateway",
 		"delete b Secret istio-system/remote-a", "delete b Secret istio-system/cacerts",
-		"delete a Secret istio-system/remote-b", "delete a Secret istio-system/cacerts", "delete a Secret isthmus-system/isthmus-root",
+		"delete a Secret istio-system/remote-b", "delete a Secret istio-system/cacerts",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)

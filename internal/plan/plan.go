@@ -60,6 +60,8 @@ type Change struct {
 	Adopt bool `json:"adopt,omitempty"`
 	// TakeOver tells that the object is somebody else's and becomes ours as it is wanted.
 	TakeOver bool `json:"takeOver,omitempty"`
+	// MovedTo is the cluster in which the same Secret must hold the same content before this one is deleted.
+	MovedTo string `json:"movedTo,omitempty"`
 	// Inherit are field managers whose fields become ours when an object is taken over.
 	Inherit []string `json:"inherit,omitempty"`
 	// Beside tells that the object is somebody else's, does what is wanted, and is left to them.
@@ -110,20 +112,52 @@ func (c Conflict) String() string {
 type Plan struct {
 	Mesh  string `json:"mesh"`
 	Waves []Wave `json:"waves"`
+	// Unknown are the clusters that could not be read: what would change there nobody knows.
+	Unknown []string `json:"unknown,omitempty"`
 	// Pending are clusters that are left as they are because what they need cannot be known now.
 	Pending []Pending `json:"pending,omitempty"`
 	// Left are the clusters that something goes from though the document does not name them any more.
 	Left []string `json:"left,omitempty"`
 	// UIDs are kube-system's of all clusters that were read, by name: apply writes to no other cluster.
 	UIDs map[string]string `json:"uids,omitempty"`
+	// Skew is the home cluster's clock minus the planner's: by its clock certificates begin and end.
+	Skew time.Duration `json:"-"`
 	// Doubted is what records say of drained clusters and is not believed.
 	Doubted []facts.DoubtedDrain `json:"doubted,omitempty"`
 	// Conflicts stop apply before the first write.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Options are what the plan was allowed to take from others.
 	Options Options `json:"options,omitzero"`
+	// Root is told where the root moves; nil where it stays.
+	Root         *RootMove     `json:"root,omitempty"`
+	DoubtedRoots []DoubtedRoot `json:"doubtedRoots,omitempty"`
+	// Stays are namespaces that stay though all that is Isthmus's goes from them.
+	Stays []Stay `json:"stays,omitempty"`
 	// Leftovers belong to an Istio that somebody else installed and to nothing in the document: they are left alone.
 	Leftovers []Leftover `json:"leftovers,omitempty"`
+}
+
+// A RootMove says that the mesh's root goes from one cluster's keeping into another's.
+type RootMove struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Fingerprint is the root's: SHA-256 of its DER form, hex. InUse are those of the roots that workloads trust now.
+	Fingerprint string   `json:"fingerprint"`
+	InUse       []string `json:"inUse"`
+}
+
+// A DoubtedRoot is a Secret that says it is the mesh's root, in a cluster that is not its home, and is left alone.
+type DoubtedRoot struct {
+	Cluster     string `json:"cluster"`
+	Fingerprint string `json:"fingerprint"`
+	Why         string `json:"why"`
+}
+
+// A Stay is a namespace that Isthmus made and does not delete, because it holds what is not Isthmus's.
+type Stay struct {
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace"`
+	Why       string `json:"why"` // what is in it, as a sentence
 }
 
 // A Pending cluster and why.

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,12 +27,16 @@ func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot)
 		return "", fmt.Errorf("it was not made for mesh %s and is left alone. If it is another mesh's root, give one of the two another home, which is the first of spec.clusters. If it is nobody's: kubectl --context %s -n %s delete secret %s",
 			m.Name, contextOf(m, cluster), object.SystemNamespace, RootSecret)
 	}
-	wrong := rootProblem(s, now.Taken)
+	wrong := rootProblem(m, s, now.Taken)
 	if wrong == "" {
 		return "", nil
 	}
-	if s == nil && keeper(m, now) != nil {
-		return "moves here", nil
+	if s == nil {
+		if k := FindKeeper(m, now); k.Err != "" {
+			return "", errors.New(k.Err)
+		} else if k.Cluster != "" {
+			return "moves here", nil
+		}
 	}
 	with, unknown := holders(m, now)
 	switch {
@@ -44,23 +49,11 @@ func JudgeRoot(m mesh.Mesh, cluster string, o object.Object, now facts.Snapshot)
 	case len(unknown) > 0:
 		return "", fmt.Errorf("the mesh's root %s, and %s does not answer, so it is not known whether an earlier root signed for it. Mend the access or take it out of spec.clusters, then run the command again",
 			wrong, strings.Join(unknown, ", "))
+	case s != nil: // nothing is known to rely on it, and what it holds cannot be made again
+		return "", fmt.Errorf("the mesh's root %s. Put the Secret back from a backup. Or, if nothing relies on it, delete it: kubectl --context %s -n %s delete secret %s, then run isthmus apply",
+			wrong, contextOf(m, cluster), object.SystemNamespace, RootSecret)
 	}
 	return wrong, nil
-}
-
-// keeper is a root of the mesh that can sign, in a cluster that was its home before; nil if there is none. It moves.
-func keeper(m mesh.Mesh, now facts.Snapshot) *facts.Secret {
-	for _, name := range slices.Sorted(maps.Keys(now.Clusters)) {
-		f := now.Clusters[name]
-		if f == nil || name == m.Home().Name {
-			continue
-		}
-		s := f.Secrets[object.SystemNamespace+"/"+RootSecret]
-		if s != nil && s.Labels[object.LabelMesh] == m.Name && rootProblem(s, now.Taken) == "" {
-			return s
-		}
-	}
-	return nil
 }
 
 // silent are the clusters that do not answer, members or not any more.
@@ -97,8 +90,8 @@ func holders(m mesh.Mesh, now facts.Snapshot) (with, unknown []string) {
 	return with, unknown
 }
 
-// rootProblem says why a Secret is no root that can sign; "" if it is one.
-func rootProblem(s *facts.Secret, now time.Time) string {
+// rootProblem says why a Secret is no root that can sign for a mesh; "" if it is one.
+func rootProblem(m mesh.Mesh, s *facts.Secret, now time.Time) string {
 	if s == nil {
 		return "does not exist"
 	}
@@ -111,6 +104,10 @@ func rootProblem(s *facts.Secret, now time.Time) string {
 		return "is no authority: it may not sign certificates"
 	} else if !certs[0].NotAfter.After(now) {
 		return "ended on " + date(certs[0].NotAfter)
+	} else if certs[0].NotBefore.After(now) {
+		return "is valid only from " + date(certs[0].NotBefore) + " on"
+	} else if want := m.Trust.RootFingerprint; want != "" && certs[0].Fingerprint != want {
+		return fmt.Sprintf("has fingerprint %s, and spec.trust.root.selfSigned.fingerprint says %s", certs[0].Fingerprint, want)
 	}
 	if !s.KeyMatches {
 		return "holds a key that is not its certificate's"
@@ -167,9 +164,9 @@ func rootOf(m mesh.Mesh, now facts.Snapshot) (root *facts.Certificate, no string
 	}
 	s := f.Secrets[object.SystemNamespace+"/"+RootSecret]
 	if s == nil {
-		s = keeper(m, now)
+		s = FindKeeper(m, now).Root
 	}
-	switch wrong := rootProblem(s, now.Taken); {
+	switch wrong := rootProblem(m, s, now.Taken); {
 	case wrong == "":
 		return &s.Certificates[RootCert][0], ""
 	case s == nil:
@@ -210,6 +207,8 @@ func intermediateProblem(m mesh.Mesh, s *facts.Secret, root *facts.Certificate, 
 		return fmt.Sprintf("does not trust the mesh's root (%s…)", short(root.Fingerprint)), true
 	case left <= 0:
 		return "ended on " + date(ca.NotAfter), true
+	case ca.NotBefore.After(now):
+		return "is valid only from " + date(ca.NotBefore) + " on", true
 	case left < life/3 && lastsLonger(m, ca, root, now):
 		return fmt.Sprintf("ends on %s, within a third of its life", date(ca.NotAfter)), false
 	}

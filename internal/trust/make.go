@@ -44,6 +44,7 @@ func NewRoot(mesh string, ttl time.Duration, now time.Time, random io.Reader) (m
 		NotAfter:              now.Add(ttl),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
+		MaxPathLen:            1, // it signs intermediates, and those sign workloads
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	cert, key, err := sign(template, nil, random)

@@ -28,6 +28,13 @@ func Changes(p plan.Plan) int {
 
 // Plan shows what would change, wave by wave, cluster by cluster.
 func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
+	if r := pl.Root; r != nil {
+		fmt.Fprintf(p, "%s the mesh's root moves from %s to %s: its fingerprint is %s, and workloads trust %s\n",
+			p.Mark(screen.Hmm), r.From, r.To, r.Fingerprint, strings.Join(r.InUse, ", "))
+	}
+	for _, r := range pl.DoubtedRoots {
+		fmt.Fprintf(p, "%s %s keeps what says that it is the mesh's root (fingerprint %s): %s\n", p.Mark(screen.Hmm), r.Cluster, r.Fingerprint, r.Why)
+	}
 	for i, w := range pl.Waves {
 		if w.LetGo != nil {
 			fmt.Fprintf(p, "%s begins when no proxy of %s sends to %s any more\n",
@@ -38,6 +45,9 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 			fmt.Fprintf(p, "%s · %s\n", p.Bold(fmt.Sprintf("wave %d", i+1)), p.Bold(c))
 			planCluster(p, changes, o)
 		}
+	}
+	for _, x := range pl.Stays {
+		fmt.Fprintf(p, "%s %s: namespace %s stays: %s\n", p.Mark(screen.Hmm), x.Cluster, x.Namespace, x.Why)
 	}
 	for _, x := range pl.Doubted {
 		fmt.Fprintf(p, "%s %s\n", p.Mark(screen.Hmm), x.Seen())
@@ -58,12 +68,19 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	}
 	leftovers(p, pl.Leftovers, o.All)
 	n := pl.Counts()
-	if Changes(pl) == 0 && !pl.Again() {
+	switch {
+	case Changes(pl) > 0 || pl.Again():
+		fmt.Fprintf(p, "%d to create, %d to change, %d to replace, %d to delete; %d stay as they are.\n",
+			n[plan.Create], n[plan.Configure], n[plan.Replace], n[plan.Delete], n[plan.Unchanged])
+	case n[plan.Unchanged] == 0 && len(pl.Unknown) > 0: // nothing was read
+	case len(pl.Unknown) > 0:
+		fmt.Fprintf(p, "Nothing to change in what could be read: %d objects are as they should be.\n", n[plan.Unchanged])
+	default:
 		fmt.Fprintf(p, "Nothing to change: %d objects are as they should be.\n", n[plan.Unchanged])
-		return
 	}
-	fmt.Fprintf(p, "%d to create, %d to change, %d to replace, %d to delete; %d stay as they are.\n",
-		n[plan.Create], n[plan.Configure], n[plan.Replace], n[plan.Delete], n[plan.Unchanged])
+	if len(pl.Unknown) > 0 {
+		fmt.Fprintf(p, "%s What would change in %s is not known.\n", p.Mark(screen.No), strings.Join(pl.Unknown, ", "))
+	}
 }
 
 // few is how many new objects are shown one by one; more are counted by part, as when a cluster joins.
