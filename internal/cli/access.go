@@ -54,7 +54,11 @@ Give the callers that may call a rule, apply, and look again; when nobody is lef
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
 			report := dryrun.Gather(ctx, eng.Mesh, conns, eng.Now().Add(-since))
-			return e.show(report, func(p *screen.Page) { refusalsPage(p, eng.Mesh, report, since) })
+			err = e.show(report, func(p *screen.Page) { refusalsPage(p, eng.Mesh, report, since) })
+			if err == nil && len(report.Unread) > 0 {
+				return unknown()
+			}
+			return err
 		},
 	}
 	c.Flags().DurationVar(&since, "since", since, "how far back to look")
@@ -74,6 +78,10 @@ func refusalsPage(p *screen.Page, m mesh.Mesh, r dryrun.Report, since time.Durat
 	fmt.Fprint(p, screen.Columns(rows))
 	for _, why := range r.Unread {
 		fmt.Fprintf(p, "%s not read: %s\n", p.Mark(screen.Hmm), why)
+	}
+	if len(r.Refusals) == 0 && r.Pods == 0 && len(r.Unread) > 0 {
+		fmt.Fprintln(p, "Whether anybody would have been refused is not known.")
+		return
 	}
 	if len(r.Refusals) == 0 {
 		fmt.Fprintf(p, "Nobody would have been refused in the last %s, by the logs of %s.\n", since, counted(r.Pods, "pod"))

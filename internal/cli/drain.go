@@ -99,10 +99,14 @@ func (e *env) drain(ctx context.Context, drain, undrain []string, flags drainFla
 	}
 	eng.Options = prospect.Plan.Options
 	if flags.dryRun {
-		return e.show(prospect.Plan, func(p *screen.Page) {
+		err := e.show(prospect.Plan, func(p *screen.Page) {
 			view.Plan(p, prospect.Plan, view.PlanOptions{Now: time.Now()})
 			fmt.Fprintf(p, "Nothing was changed. Do it: isthmus %s\n", command)
 		})
+		if err == nil && nothingRead(prospect) {
+			return unknown()
+		}
+		return err
 	}
 	if err := e.wouldDrain(ctx, eng, prospect, aside, command, flags); err != nil {
 		return err

@@ -116,18 +116,22 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// Exit codes; they are part of the interface (docs/cli.md).
+// Exit codes; they are part of the interface (README.md).
 const (
 	exitDone    = 0
 	exitFailed  = 1
 	exitUsage   = 2
 	exitChanges = 3 // plan --detailed-exitcode has changes
 	exitChecks  = 4 // check or verify found errors
+	exitUnknown = 5 // what the command was to tell is not known: a cluster could not be read
 )
 
 func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
+
+// unknown ends a command that has shown what it could read, and could not read all that it is about.
+func unknown() error { return &exitError{code: exitUnknown} }
 
 // checksFailed ends a command whose result, already shown, is bad.
 func checksFailed() error { return &exitError{code: exitChecks} }

@@ -73,7 +73,7 @@ func (e *env) showFacts(m mesh.Mesh, now facts.Snapshot, f screen.Format, out st
 			return nil
 		}
 	}
-	return fmt.Errorf("no cluster answers\n  Why: isthmus check")
+	return &exitError{exitUnknown, errors.New("no cluster answers\n  Why: isthmus check")}
 }
 
 func factsPage(p *screen.Page, m mesh.Mesh, now facts.Snapshot, out string) {

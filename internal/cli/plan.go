@@ -55,7 +55,7 @@ with no cluster, and is the same, byte for byte, as it would have been then.`,
 		RunE: func(c *cobra.Command, _ []string) error { return e.plan(c.Context(), o) },
 	}
 	c.Flags().StringVar(&o.show, "show", "", `"all" shows every object`)
-	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit 3 if something would change")
+	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit 3 if something would change, and 5 if that is not known of a cluster")
 	c.Flags().StringVar(&o.out, "out", "", "keep the plan in a file, for: isthmus apply FILE")
 	c.Flags().StringVar(&o.from, "from", "", "make the plan from recorded facts (isthmus facts), with no cluster; - is standard input")
 	takeOverFlags(c, &o.Options)
@@ -112,10 +112,23 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		view.Plan(p, prospect.Plan, view.PlanOptions{All: o.show == "all", Now: prospect.Facts.Taken})
 		planNext(p, prospect.Plan, o)
 	})
+	if err == nil && len(prospect.Plan.Unknown) > 0 && (o.detailed || nothingRead(prospect)) {
+		return unknown()
+	}
 	if err == nil && o.detailed && (view.Changes(prospect.Plan) > 0 || prospect.Plan.Again()) {
 		return &exitError{code: exitChanges}
 	}
 	return err
+}
+
+// nothingRead tells that no cluster answered: then a plan says nothing.
+func nothingRead(p engine.Prospect) bool {
+	for _, c := range p.Facts.Clusters {
+		if c.Answered() {
+			return false
+		}
+	}
+	return true
 }
 
 func planNext(p *screen.Page, pl plan.Plan, o planOptions) {

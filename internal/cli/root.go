@@ -13,7 +13,7 @@ import (
 )
 
 // Run runs one command line and returns the process's exit code: 0 done, 1 failed, 2 usage, 3 plan has
-// changes, 4 checks failed. Only main exits.
+// changes, 4 checks failed, 5 not known. Only main exits.
 func Run(ctx context.Context, s screen.Streams, args []string) int {
 	root := newRoot(&env{Streams: s})
 	s.Root(root, args, func(err error) error { return &exitError{exitUsage, err} })

@@ -20,8 +20,8 @@ func newStatus(e *env) *cobra.Command {
 		Long: `Status shows what the mesh looks like now. It reads only, and is done within the deadline: a cluster that does
 not answer by then is shown as such, with the reason, beside the others.
 
-It is a view, not a judge: it exits 0 when it could show something, whatever it shows, and 1 when no cluster
-answers. For scripts: isthmus status -o json has "healthy"; isthmus check and isthmus verify exit 4 on errors.`,
+It is a view, not a judge: it exits 0 when it could show every cluster, whatever it shows, and 5 when one does not
+answer. For scripts: isthmus status -o json has "healthy"; isthmus check and isthmus verify exit 4 on errors.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := e.format(screen.JSON, screen.YAML); err != nil {
@@ -41,8 +41,8 @@ answers. For scripts: isthmus status -o json has "healthy"; isthmus check and is
 			if err := e.show(report, func(p *screen.Page) { statusPage(p, report) }); err != nil {
 				return err
 			}
-			if report.Answered() == 0 {
-				return &exitError{code: exitFailed}
+			if report.Answered() < len(report.Clusters) {
+				return unknown()
 			}
 			return nil
 		},

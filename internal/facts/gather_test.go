@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -305,6 +306,41 @@ func TestHalfOfTheFactsIsNone(t *testing.T) {
 	c := gather(t, cfg, nil)
 	if !strings.Contains(c.Err, "connection reset by peer") || len(c.Namespaces) > 0 {
 		t.Errorf("err %q, %d namespaces", c.Err, len(c.Namespaces))
+	}
+}
+
+// TestAListThatOnlyCountsIsUnknownAlone: whose pods a change disturbs is not worth more than that number.
+func TestAListThatOnlyCountsIsUnknownAlone(t *testing.T) {
+	needServers(t)
+	for _, c := range []struct {
+		reason string
+		code   int
+		status string
+		once   bool // it fails once, in the middle
+		want   string
+	}{
+		{"it expires in the middle, once", http.StatusGone, "Expired", true, ""},
+		{"it expires in the middle, every time", http.StatusGone, "Expired", false, "took too long"},
+		{"the caller may not", http.StatusForbidden, "Forbidden", false, "may not"},
+		{"the API server is broken", http.StatusInternalServerError, "InternalError", false, "broken"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			cfg, failed := rest.CopyConfig(servers.Configs["east"]), false
+			cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(req *http.Request) (*http.Response, error) {
+					if !strings.HasSuffix(req.URL.Path, "/pods") || !strings.Contains(req.URL.RawQuery, "tlsMode") || c.once && failed {
+						return rt.RoundTrip(req)
+					}
+					failed = true
+					said := fmt.Sprintf(`{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": %q, "code": %d, "message": %q}`, c.status, c.code, c.want)
+					return &http.Response{StatusCode: c.code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(said)), Request: req}, nil
+				})
+			})
+			got := gather(t, cfg, nil)
+			if got.Err != "" || !strings.Contains(got.MeshedErr, c.want) || (got.MeshedErr == "") != (c.want == "") || !failed {
+				t.Errorf("err %q, meshed %q", got.Err, got.MeshedErr)
+			}
+		})
 	}
 }
 

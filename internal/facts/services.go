@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
@@ -124,10 +125,20 @@ func (g *gatherer) meshed(ctx context.Context) error {
 	}
 	options := metav1.ListOptions{LabelSelector: "security.istio.io/tlsMode=istio", Limit: pageOfPods}
 	var pods []metav1.PartialObjectMetadata
-	for {
+	for again := false; ; {
 		got, err := client.Resource(podResource).List(ctx, options)
-		if err != nil {
+		switch {
+		case apierrors.IsResourceExpired(err) && !again: // it took too long: from the beginning, once
+			pods, options.Continue, again = nil, "", true
+			continue
+		case apierrors.IsForbidden(err):
+			g.out.MeshedErr = Plain(err)
 			return g.tolerate(err, list("pods", ""))
+		case err != nil && ctx.Err() == nil: // it says what a change disturbs, and nothing else hangs on it
+			g.out.MeshedErr = Plain(err)
+			return nil
+		case err != nil:
+			return err
 		}
 		pods = append(pods, got.Items...)
 		if options.Continue = got.Continue; got.Continue == "" || len(pods) >= manyPods {

@@ -58,7 +58,11 @@ func (d *decider) impactOfWorkload(c *Change, live *unstructured.Unstructured) [
 	default:
 		return nil
 	}
-	if n := d.proxies(revisionOf(live)); live.GetLabels()["app"] == "istiod" && n > 0 {
+	switch n := d.proxies(revisionOf(live)); {
+	case live.GetLabels()["app"] != "istiod":
+	case d.now.MeshedErr != "":
+		said += "; how many proxies are connected to it is not known: " + d.now.MeshedErr
+	case n > 0:
 		after := "that are connected to it connect anew"
 		if c.Action == Delete {
 			after = "get no news and no new certificates from it any more"
@@ -126,6 +130,9 @@ func (d *decider) later(alone, words, revision string) []string {
 		if m.Revision == cmp.Or(revision, "default") {
 			in = append(in, m)
 		}
+	}
+	if d.now.MeshedErr != "" {
+		return []string{"which workloads that touches is not known: " + d.now.MeshedErr}
 	}
 	if len(in) == 0 {
 		if alone == "" {
