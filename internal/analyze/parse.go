@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/yamldoc"
 )
 
 // A File is a text that was read, the objects in it, and what is wrong with it as a text. Whatever the bytes are,
@@ -157,8 +158,8 @@ func (f *File) documents(c chunk) (roots []*yaml.Node) {
 		}
 		shift(&doc, first)
 		root := doc.Content[0]
-		if _, err := unfolded(root, map[*yaml.Node]int{}); err != nil {
-			breaks(fault{Pos: Pos{root.Line, root.Column}, seen: "this document cannot be used: " + err.Error(), do: "write it without aliases"})
+		if bad := yamldoc.Unfold(root, yamldoc.Limits{Values: maxValues, Depth: maxDepth}); bad != nil {
+			breaks(fault{Pos: Pos{bad.Node.Line, bad.Node.Column}, seen: "this document cannot be used: " + bad.Message, do: "write it without aliases and merges, and less deep"})
 			continue
 		}
 		roots = append(roots, root)

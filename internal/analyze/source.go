@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"isthmus.dev/isthmus/internal/input"
 )
 
 // A Source is a text before it is read as objects.
@@ -44,7 +46,7 @@ func Read(paths []string, clusters []Folder, stdin io.Reader) (sources []Source,
 	r.sources = nil
 	for _, p := range paths {
 		if p == "-" {
-			data, err := io.ReadAll(stdin)
+			data, err := input.All(stdin, input.File)
 			if err != nil {
 				return nil, nil, fmt.Errorf("read standard input: %w", err)
 			}
@@ -63,6 +65,7 @@ type collector struct {
 	skipped []string
 	seen    map[string]bool // by cluster and cleaned path: a file is read once for each
 	owned   map[string]bool // by cleaned path
+	size    int64           // of all, in bytes
 }
 
 func (r *collector) walk(root, cluster string) error {
@@ -85,10 +88,16 @@ func (r *collector) walk(root, cluster string) error {
 		if r.seen[cluster+"="+clean] || cluster == "" && r.owned[clean] || path != root && !slices.Contains([]string{".yaml", ".yml", ".json"}, ext) {
 			return nil
 		}
+		if info, err := os.Stat(path); err == nil && path != root && !info.Mode().IsRegular() {
+			return &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
+		}
 		r.seen[cluster+"="+clean], r.owned[clean] = true, true
-		data, err := os.ReadFile(path) //nolint:gosec // G122: the files are those that the caller asked to read
+		data, err := input.ReadFile(path, input.File)
 		if err != nil {
 			return err
+		}
+		if r.size += int64(len(data)); r.size > input.Files {
+			return &fs.PathError{Op: "read", Path: root, Err: &input.TooLargeError{Most: input.Files}}
 		}
 		r.sources = append(r.sources, Source{Name: path, Cluster: cluster, Data: data})
 		return nil
@@ -200,14 +209,14 @@ func Rewrite(before, after []Source) (changed []string, err error) {
 	return changed, nil
 }
 
-func rewrite(name string, data []byte) error {
-	path, err := filepath.EvalSymlinks(name)
+// rewrite never follows a link: what it names may be somebody else's, and in no folder that the user named.
+func rewrite(path string, data []byte) error {
+	info, err := os.Lstat(path)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
+	if !info.Mode().IsRegular() {
+		return errors.New("it is a link or no regular file, and nothing is written through it: name the file itself")
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {

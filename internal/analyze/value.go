@@ -1,7 +1,6 @@
 package analyze
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -72,19 +71,9 @@ func (v Value) entry(name string) Value {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return Value{}
 	}
-	merges := false
 	for i := len(n.Content) - 2; i >= 0; i -= 2 {
-		k := n.Content[i]
-		merges = merges || k.Value == "<<"
-		if keyText(k) == name {
-			return Value{k, n.Content[i+1]}
-		}
-	}
-	if merges {
-		for _, f := range v.Fields() {
-			if f.Key == name {
-				return f.Value
-			}
+		if keyText(n.Content[i]) == name {
+			return Value{n.Content[i], n.Content[i+1]}
 		}
 	}
 	return Value{}
@@ -96,28 +85,15 @@ type Field struct {
 	Value
 }
 
-// Fields are a map's entries as they are written; those that "<<" merges in follow, where the map has them not.
-func (v Value) Fields() []Field { return fields(v.body(), 0) }
-
-const maxMerges = 20
-
-func fields(n *yaml.Node, depth int) []Field {
-	if n == nil || n.Kind != yaml.MappingNode || depth > maxMerges {
+// Fields are a map's entries as they are written; those that "<<" merged in follow.
+func (v Value) Fields() []Field {
+	n := v.body()
+	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	var own, merged []Field
+	own := make([]Field, 0, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, x := n.Content[i], n.Content[i+1]
-		if k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge" {
-			merged = append(merged, mergedFields(x, depth)...)
-			continue
-		}
-		own = append(own, Field{keyText(k), Value{k, x}})
-	}
-	for _, f := range merged {
-		if !slices.ContainsFunc(own, func(o Field) bool { return o.Key == f.Key }) {
-			own = append(own, f)
-		}
+		own = append(own, Field{keyText(n.Content[i]), Value{n.Content[i], n.Content[i+1]}})
 	}
 	return own
 }
@@ -133,21 +109,6 @@ func keyText(k *yaml.Node) string {
 		}
 	}
 	return k.Value
-}
-
-func mergedFields(x *yaml.Node, depth int) []Field {
-	x = Value{node: x}.body()
-	if x == nil || depth > maxMerges {
-		return nil
-	}
-	if x.Kind != yaml.SequenceNode {
-		return fields(x, depth+1)
-	}
-	var all []Field
-	for _, c := range x.Content {
-		all = append(all, mergedFields(c, depth+1)...)
-	}
-	return all
 }
 
 // Items are a list's items.
@@ -267,37 +228,11 @@ func scalar(n *yaml.Node) any {
 	return n.Value
 }
 
-// What an object may hold; far above any real one, far below what would hurt. Aliases count each time they are
-// used, so that a few lines cannot unfold into gigabytes.
-const maxValues = 500_000
-
-// unfolded counts the values under n with aliases followed; an error tells of too many, or of an alias that
-// stands inside what it names.
-func unfolded(n *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
-	if size, seen := sizes[n]; seen {
-		if size < 0 {
-			return 0, fmt.Errorf("*%s stands inside what it names", n.Anchor)
-		}
-		return size, nil
-	}
-	sizes[n] = -1
-	total := 1
-	children := n.Content
-	if n.Kind == yaml.AliasNode && n.Alias != nil {
-		children = []*yaml.Node{n.Alias}
-	}
-	for _, c := range children {
-		size, err := unfolded(c, sizes)
-		if err != nil {
-			return 0, err
-		}
-		if total += size; total > maxValues {
-			return 0, fmt.Errorf("it holds more than %d values, aliases counted each time", maxValues)
-		}
-	}
-	sizes[n] = total
-	return total, nil
-}
+// What an object may hold; far above any real one, far below what would hurt. API servers take 3 MiB of JSON.
+const (
+	maxValues = 500_000
+	maxDepth  = 200
+)
 
 // pathNode finds the value at a path as Kubernetes' validation writes it, "spec.servers[0].port" or
 // "metadata.labels[a.b/c]", and if it is not there the nearest value above it.

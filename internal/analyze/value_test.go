@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 	kube "sigs.k8s.io/yaml"
+
+	"isthmus.dev/isthmus/internal/yamldoc"
 )
 
 func valueOf(t *testing.T, text string) Value {
@@ -15,6 +17,9 @@ func valueOf(t *testing.T, text string) Value {
 	var n yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
 		t.Fatal(err)
+	}
+	if fault := yamldoc.Unfold(n.Content[0], yamldoc.Limits{Values: maxValues, Depth: maxDepth}); fault != nil {
+		t.Fatal(fault.Message)
 	}
 	return Value{node: n.Content[0]}
 }

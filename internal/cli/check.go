@@ -85,15 +85,14 @@ func (e *env) showCheck(r verify.Report) error {
 }
 
 func writeSuite(w io.Writer, s verify.TestSuite) error {
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	enc := xml.NewEncoder(w)
+	var b strings.Builder
+	b.WriteString(xml.Header)
+	enc := xml.NewEncoder(&b)
 	enc.Indent("", "  ")
 	if err := enc.Encode(s); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, "\n")
+	_, err := io.WriteString(w, screen.Clean(b.String())+"\n")
 	return err
 }
 

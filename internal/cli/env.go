@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"isthmus.dev/isthmus/internal/cluster"
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/screen"
 )
@@ -32,7 +33,7 @@ func (e *env) mesh() (mesh.Mesh, error) {
 	if e.file != "-" {
 		return mesh.LoadFile(e.file, e.set)
 	}
-	data, err := io.ReadAll(e.In)
+	data, err := input.All(e.In, input.Document)
 	if err != nil {
 		return mesh.Mesh{}, fmt.Errorf("read the document from standard input: %w", err)
 	}

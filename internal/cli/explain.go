@@ -17,6 +17,7 @@ import (
 	"isthmus.dev/isthmus/internal/evidence"
 	"isthmus.dev/isthmus/internal/explain"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
@@ -146,7 +147,7 @@ func party(text, namespace string) (explain.Party, error) {
 // claims reads what a token, or one in a file, says. Errors never repeat it.
 func claims(token string) (map[string]any, string, error) {
 	if file, ok := strings.CutPrefix(token, "@"); ok {
-		data, err := os.ReadFile(file)
+		data, err := input.ReadFile(file, input.Document)
 		if err != nil {
 			return nil, "", fmt.Errorf("read --token: %w", err)
 		}
@@ -205,7 +206,7 @@ func (e *env) explain(ctx context.Context, q evidence.Question, flags explainFla
 func (e *env) evidence(ctx context.Context, q evidence.Question, flags explainFlags) (explain.Evidence, mesh.Mesh, error) {
 	var seen explain.Evidence
 	if flags.replay != "" {
-		data, err := os.ReadFile(flags.replay)
+		data, err := input.ReadFile(flags.replay, input.Files)
 		if err != nil {
 			return seen, mesh.Mesh{}, fmt.Errorf("read --replay: %w", err)
 		}

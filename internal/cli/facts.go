@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/record"
@@ -123,15 +123,18 @@ func (e *env) recorded(path string, m mesh.Mesh) (facts.Snapshot, error) {
 	return now, nil
 }
 
+// mostRecord bounds a file of facts or a plan, in bytes: those of 500 clusters are some 500 MiB.
+const mostRecord = 4 << 30
+
 // open opens a file, or standard input for "-"; name is what messages call it.
 func (e *env) open(path string) (in io.Reader, name string, done func(), err error) {
 	if path == "-" {
 		if e.file == "-" {
 			return nil, "", nil, usagef("-f - and --from - both read standard input")
 		}
-		return e.In, "standard input", func() {}, nil
+		return input.Limit(io.NopCloser(e.In), mostRecord), "standard input", func() {}, nil
 	}
-	f, err := os.Open(path)
+	f, err := input.Open(path, mostRecord)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -150,7 +153,7 @@ const planAnew = "\n  Nothing was changed. Make a plan anew: isthmus plan --out 
 
 // readPlan reads a saved plan.
 func readPlan(path string) (plan.Saved, error) {
-	f, err := os.Open(path)
+	f, err := input.Open(path, mostRecord)
 	if err != nil {
 		return plan.Saved{}, fmt.Errorf("read the plan: %w", err)
 	}

@@ -217,26 +217,27 @@ func (e *env) atTerminal() bool {
 
 // ask shows the contexts as a numbered list and reads which are meant, until the answer makes sense.
 func (e *env) ask(have []string, current string) ([]string, error) {
-	fmt.Fprintln(e.Err, "Which of these contexts are the mesh's clusters?")
+	page := screen.NewPage(e.Err, false)
+	fmt.Fprintln(page, "Which of these contexts are the mesh's clusters?")
 	for i, c := range have {
 		mark := ""
 		if c == current {
 			mark = "  (current)"
 		}
-		fmt.Fprintf(e.Err, "%4d  %s%s\n", i+1, c, mark)
+		fmt.Fprintf(page, "%4d  %s%s\n", i+1, c, mark)
 	}
 	in := bufio.NewScanner(e.In)
 	for {
-		fmt.Fprint(e.Err, "Numbers, such as 1 3 or 1-3, or all: ")
+		fmt.Fprint(page, "Numbers, such as 1 3 or 1-3, or all: ")
 		if !in.Scan() {
-			fmt.Fprintln(e.Err)
+			fmt.Fprintln(page)
 			return nil, errors.New("no answer, and nothing was written\n  Say it with flags: isthmus init --context CONTEXT, once for each cluster")
 		}
 		chosen, err := pick(in.Text(), have)
 		if err == nil {
 			return chosen, nil
 		}
-		fmt.Fprintf(e.Err, "  %v\n", err)
+		fmt.Fprintf(page, "  %v\n", err)
 	}
 }
 

@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/probe"
 	"isthmus.dev/isthmus/internal/screen"
 )
@@ -87,7 +87,7 @@ refused is not; always 0 with --plan, where the results say it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if flags.plan == "-" {
-				plan, err := io.ReadAll(e.In)
+				plan, err := input.All(e.In, input.Document)
 				if err != nil {
 					return fmt.Errorf("read --plan from standard input: %w", err)
 				}

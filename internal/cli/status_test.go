@@ -99,8 +99,8 @@ contexts: [{name: east, context: {cluster: c, user: u}}]}`)
 	}
 	out, err := run()
 	var ee *exitError
-	if !errors.As(err, &ee) || ee.code != exitFailed || ee.err != nil {
-		t.Errorf("error %v; want exit %d, everything having been said", err, exitFailed)
+	if !errors.As(err, &ee) || ee.code != exitUnknown || ee.err != nil {
+		t.Errorf("error %v; want exit %d, everything having been said", err, exitUnknown)
 	}
 	for _, want := range []string{"east does not answer: http://127.0.0.1:1", "connection refused", `west does not answer: no context "west" in the kubeconfig`} {
 		if !strings.Contains(out, want) {

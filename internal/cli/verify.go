@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/engine"
 	"isthmus.dev/isthmus/internal/facts"
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/screen"
@@ -98,14 +98,14 @@ func (e *env) token(file string) (*verify.Token, error) {
 	const most = 64 << 10 // more than any header may have
 	from := e.In
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := input.Open(file, most)
 		if err != nil {
 			return nil, fmt.Errorf("read --token: %w", err)
 		}
 		defer f.Close()
 		from = f
 	}
-	text, err := io.ReadAll(io.LimitReader(from, most))
+	text, err := input.All(from, most)
 	if err != nil {
 		return nil, fmt.Errorf("read --token: %w", err)
 	}

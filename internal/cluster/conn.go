@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,6 +31,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/streaming/pkg/httpstream"
 
+	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
@@ -88,6 +91,11 @@ func load(name string, rules *clientcmd.ClientConfigLoadingRules) (*api.Config, 
 		// Said without quoting it: whoever mistakes content for a path has keys in it.
 		return nil, fmt.Errorf("cluster %s: KUBECONFIG or --kubeconfig holds the content of a kubeconfig; give the path of the file", name)
 	}
+	for _, path := range append([]string{rules.ExplicitPath}, rules.Precedence...) {
+		if err := input.Check(path, input.Document); path != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cluster %s: read kubeconfig: %w", name, err)
+		}
+	}
 	raw, err := rules.Load()
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: read kubeconfig: %w", name, err)
@@ -120,6 +128,7 @@ func New(name string, cfg *rest.Config, timeout time.Duration) (*Conn, error) {
 	}
 	bounded := rest.CopyConfig(cfg)
 	bounded.Timeout = timeout
+	bounded.Wrap(func(rt http.RoundTripper) http.RoundTripper { return bodies{rt} })
 	kube, err := kubernetes.NewForConfig(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: make client: %w", name, err)
@@ -134,6 +143,17 @@ func New(name string, cfg *rest.Config, timeout time.Duration) (*Conn, error) {
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
 	return &Conn{Name: name, Config: cfg, Kube: kube, Dynamic: dyn, mapper: mapper}, nil
+}
+
+// bodies bounds what an API server answers. What is watched or followed goes on for as long as it is wanted.
+type bodies struct{ next http.RoundTripper }
+
+func (b bodies) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := b.next.RoundTrip(req)
+	if q := req.URL.Query(); err == nil && res.StatusCode != http.StatusSwitchingProtocols && q.Get("watch") == "" && q.Get("follow") == "" {
+		res.Body = input.Limit(res.Body, input.Answer)
+	}
+	return res, err
 }
 
 // Resource returns a client for objects of a kind in a namespace (ignored for cluster-scoped kinds).
@@ -188,11 +208,9 @@ func (c *Conn) ExecInput(ctx context.Context, namespace, pod, container string, 
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: exec in pod %s/%s: %w", c.Name, namespace, pod, err)
 	}
-	var out, errOut bytes.Buffer
-	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: in, Stdout: &out, Stderr: &errOut}); err != nil {
-		tail := errOut.Bytes()
-		tail = tail[max(0, len(tail)-300):]
-		return out.Bytes(), fmt.Errorf("cluster %s: exec %s in pod %s/%s: %w: %s", c.Name, argv[0], namespace, pod, err, bytes.TrimSpace(tail))
+	out, said := input.Buffer{Most: input.Output}, input.Tail{Most: 300}
+	if err := exec.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: in, Stdout: &out, Stderr: &said}); err != nil {
+		return out.Bytes(), fmt.Errorf("cluster %s: exec %s in pod %s/%s: %w: %s", c.Name, argv[0], namespace, pod, err, bytes.TrimSpace(said.Bytes()))
 	}
 	return out.Bytes(), nil
 }

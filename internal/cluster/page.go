@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/streaming/pkg/httpstream"
+
+	"isthmus.dev/isthmus/internal/input"
 )
 
 // Envoy returns a page of the admin interface of a pod's Envoy, such as "clusters?format=json". Envoy shows it to its own
@@ -133,7 +135,7 @@ func ask(tunnel httpstream.Connection, port int, page string) ([]byte, error) {
 	_ = complaints.Close() // nothing is written to it
 	complaint := make(chan string, 1)
 	go func() {
-		text, _ := io.ReadAll(complaints) // what there is
+		text, _ := io.ReadAll(io.LimitReader(complaints, 4<<10)) // what there is, of a few words
 		complaint <- string(text)
 	}()
 	headers.Set(corev1.StreamType, corev1.StreamTypeData)
@@ -167,7 +169,7 @@ func request(over io.ReadWriter, page string) ([]byte, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	body, err := input.All(res.Body, input.Answer)
 	if err == nil && res.StatusCode != http.StatusOK {
 		return nil, &statusError{page, res.Status}
 	}

@@ -10,12 +10,13 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"isthmus.dev/isthmus/api/v1alpha1"
+	"isthmus.dev/isthmus/internal/input"
 )
 
 // LoadFile reads, completes and validates the document at a path, with "path=value" overrides laid over it as --set
 // does. Its error is *Problems where the document is at fault, which includes that there is no such file.
 func LoadFile(path string, overrides []string) (Mesh, error) {
-	text, err := os.ReadFile(path)
+	text, err := input.ReadFile(path, input.Document)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Mesh{}, asError(path, []Problem{{File: path, Message: "there is no such file", Hint: "to write one: isthmus init -f " + path}})

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"isthmus.dev/isthmus/internal/yamldoc"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 )
 
@@ -288,8 +290,12 @@ func (j *judge) shortForm(at spot, path, value string) any {
 	if err := yaml.Unmarshal([]byte(value), &n); err != nil || len(n.Content) != 1 {
 		return value // the shape of it is complained of later
 	}
+	if fault := yamldoc.Unfold(n.Content[0], limits); fault != nil {
+		j.refuse(at, path, fault.Message, "")
+		return nil
+	}
 	r := &reader{tree: newTree(j.file)}
-	v := r.read(n.Content[0], path, 0)
+	v := r.read(n.Content[0], path)
 	for p := range r.vals {
 		j.vals[p], j.keys[p] = at, at
 	}

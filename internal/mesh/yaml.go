@@ -13,14 +13,12 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"isthmus.dev/isthmus/internal/yamldoc"
 )
 
-// What one document may hold; far above any real one, far below what would hurt. Aliases count each time they are
-// used, so a few lines cannot unfold into gigabytes.
-const (
-	maxValues = 200_000
-	maxDepth  = 200
-)
+// limits are what one document may hold; far above any real one, far below what would hurt.
+var limits = yamldoc.Limits{Values: 200_000, Depth: 200}
 
 // parseYAML reads one YAML document into a tree. What kubectl and istioctl read from a text, this reads too: YAML
 // 1.1's yes and on are booleans, and dates are texts. A tree is returned even where there are problems, except
@@ -58,15 +56,18 @@ func parseYAML(file string, text []byte) (*tree, []Problem) {
 		r.add(first, "", fmt.Sprintf("a mesh document is a map of fields, and this is %s", kindOf(first)), "see: isthmus init")
 		return nil, r.found
 	}
-	r.root, _ = r.read(first, "", 0).(map[string]any)
+	if fault := yamldoc.Unfold(first, limits); fault != nil {
+		r.add(fault.Node, "", fault.Message, "")
+		return nil, r.found
+	}
+	r.root, _ = r.read(first, "").(map[string]any)
 	return r.tree, r.found
 }
 
 // A reader turns YAML nodes into a tree.
 type reader struct {
 	*tree
-	found  []Problem
-	values int
+	found []Problem
 }
 
 func (r *reader) add(n *yaml.Node, path, message, hint string) {
@@ -76,27 +77,18 @@ func (r *reader) add(n *yaml.Node, path, message, hint string) {
 func place(n *yaml.Node) spot { return spot{line: n.Line, column: n.Column} }
 
 // read converts a node and notes where it is.
-func (r *reader) read(n *yaml.Node, path string, depth int) any {
+func (r *reader) read(n *yaml.Node, path string) any {
 	r.vals[path] = place(n)
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if r.values++; r.values > maxValues || depth > maxDepth {
-		if r.values < math.MaxInt32 { // said once is enough
-			r.add(n, path, fmt.Sprintf("more than %d values or %d levels, aliases counted", maxValues, maxDepth), "")
-		}
-		r.values = math.MaxInt32
-		return nil
-	}
 	switch n.Kind {
 	case yaml.MappingNode:
-		m := map[string]any{}
-		r.entries(n, path, depth, m, map[string]int{})
-		return m
+		return r.entries(n, path)
 	case yaml.SequenceNode:
 		l := make([]any, 0, len(n.Content))
 		for i, c := range n.Content {
-			l = append(l, r.read(c, item(path, i), depth+1))
+			l = append(l, r.read(c, item(path, i)))
 		}
 		return l
 	}
@@ -108,15 +100,11 @@ func (r *reader) read(n *yaml.Node, path string, depth int) any {
 	return v
 }
 
-// entries adds a map's own entries, then those that it merges in with "<<" and does not have itself.
-func (r *reader) entries(n *yaml.Node, path string, depth int, m map[string]any, lines map[string]int) {
-	var merged []*yaml.Node
+// entries are a map's, those that "<<" merged in last.
+func (r *reader) entries(n *yaml.Node, path string) map[string]any {
+	m, lines := map[string]any{}, map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		if k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge" {
-			merged = append(merged, v)
-			continue
-		}
 		name, err := keyText(k)
 		if err != nil {
 			r.add(k, path, err.Error(), "")
@@ -129,39 +117,9 @@ func (r *reader) entries(n *yaml.Node, path string, depth int, m map[string]any,
 		}
 		lines[name] = k.Line
 		r.keys[p] = place(k)
-		m[name] = r.read(v, p, depth+1)
+		m[name] = r.read(v, p)
 	}
-	for _, v := range merged {
-		r.merge(v, path, depth+1, m)
-	}
-}
-
-// merge adds what "<<" brings: a map, or a list of maps of which the earlier win (YAML 1.1, merge key).
-func (r *reader) merge(n *yaml.Node, path string, depth int, m map[string]any) {
-	at := n
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	switch {
-	case depth > maxDepth:
-		r.add(at, path, "merges with << go too deep", "")
-	case n.Kind == yaml.MappingNode:
-		fresh := &yaml.Node{Kind: yaml.MappingNode, Line: n.Line, Column: n.Column}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			name, err := keyText(n.Content[i])
-			if _, have := m[name]; err == nil && have {
-				continue
-			}
-			fresh.Content = append(fresh.Content, n.Content[i], n.Content[i+1])
-		}
-		r.entries(fresh, path, depth, m, map[string]int{})
-	case n.Kind == yaml.SequenceNode:
-		for _, c := range n.Content {
-			r.merge(c, path, depth+1, m)
-		}
-	default:
-		r.add(at, path, "<< merges a map, and this is "+kindOf(n), "")
-	}
+	return m
 }
 
 // keyText is a map key as JSON has it.

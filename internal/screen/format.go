@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -19,20 +20,29 @@ const (
 	JUnit Format = "junit"
 )
 
-// Machine prints v for programs, as JSON or YAML.
+// Machine prints v for programs, as JSON or YAML; what they may show to people is clean, see Clean.
 func Machine(w io.Writer, f Format, v any) error {
 	switch f {
 	case JSON:
-		e := json.NewEncoder(w)
+		var b strings.Builder
+		e := json.NewEncoder(&b)
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
-		return e.Encode(v)
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, Clean(b.String())) // inside texts only, where JSON reads it as what it was
+		return err
 	case YAML:
-		out, err := yaml.Marshal(v)
+		raw, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		_, err = w.Write(out)
+		out, err := yaml.JSONToYAML([]byte(Clean(string(raw)))) // what is not clean it would not read
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(w, Clean(string(out)))
 		return err
 	}
 	return fmt.Errorf("no output format %q here", f)

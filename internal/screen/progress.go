@@ -62,7 +62,7 @@ func (p *Progress) Set(key, text string) {
 		p.draw()
 		return
 	}
-	fmt.Fprintf(p.w, "%s  %s\n", key, text)
+	fmt.Fprintf(p.page, "%s  %s\n", key, oneLine(text))
 }
 
 // Done ends a key with a mark and a last word; the line stays.
@@ -73,7 +73,7 @@ func (p *Progress) Done(key, mark, text string) {
 		p.lines = slices.Delete(p.lines, i, i+1)
 	}
 	p.erase()
-	fmt.Fprintf(p.w, "%s %s  %s\n", p.page.Mark(mark), key, text)
+	fmt.Fprintf(p.page, "%s %s  %s\n", p.page.Mark(mark), key, text)
 	p.draw()
 }
 
@@ -146,7 +146,7 @@ func (p *Progress) draw() {
 	p.erase()
 	var b strings.Builder
 	for _, l := range p.lines {
-		text := fmt.Sprintf("%c %s  %s", frames[p.frame%len(frames)], l.key, l.text)
+		text := Clean(fmt.Sprintf("%c %s  %s", frames[p.frame%len(frames)], l.key, oneLine(l.text)))
 		if d := p.now().Sub(l.since); d >= 2*time.Second {
 			text += fmt.Sprintf(" (%s)", Seconds(d))
 		}
@@ -155,6 +155,9 @@ func (p *Progress) draw() {
 	p.drawn = len(p.lines)
 	_, _ = io.WriteString(p.w, b.String())
 }
+
+// oneLine keeps what is under way on one line, whatever its text.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
 
 // clip keeps a living line on one row of the screen, or erase would leave parts of it behind.
 func clip(s string, width int) string {

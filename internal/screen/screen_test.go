@@ -2,6 +2,7 @@ package screen
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,8 +10,10 @@ import (
 )
 
 func TestColumns(t *testing.T) {
-	p := NewPage(nil, true)
-	got := Columns([][]string{{"CLUSTER", "REACH"}, {"east", p.Good("12 ms")}, {"a-long-name", "✘"}})
+	var b bytes.Buffer
+	p := NewPage(&b, true)
+	fmt.Fprint(p, Columns([][]string{{"CLUSTER", "REACH"}, {"east", p.Good("12 ms")}, {"a-long-name", "✘"}}))
+	got := b.String()
 	want := "CLUSTER      REACH\neast         \x1b[32m12 ms\x1b[0m\na-long-name  ✘\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)

@@ -14,20 +14,21 @@ const (
 	Info = "·"
 )
 
-// A Page is where the human form of a result is written: it knows whether colours are wanted.
+// A Page is where the human form of a result is written: it knows whether colours are wanted. What a terminal would obey
+// is shown instead, see Clean.
 type Page struct {
 	io.Writer
 	colour bool
 }
 
 // NewPage makes a page; colour as Streams.Colour says.
-func NewPage(w io.Writer, colour bool) *Page { return &Page{w, colour} }
+func NewPage(w io.Writer, colour bool) *Page { return &Page{people{w}, colour} }
 
 func (p *Page) paint(code, s string) string {
 	if !p.colour {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return ours + code + "m" + s + ours + "0m"
 }
 
 // Good paints what is well.
