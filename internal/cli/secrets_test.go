@@ -51,7 +51,7 @@ var spoken = []string{
 	"uninstall", "uninstall --cluster west --out FILE:west.plan", "uninstall --steal-lock", "uninstall --forget gone", "uninstall --leave gone=east --new-cluster west",
 	"apply", "apply -o json", "apply --skip-checks", "apply FILE:a.plan --skip-checks",
 	"apply --adopt --take-over --skip-unreachable --steal-lock", "apply --forget gone", "apply --leave gone=east --new-cluster west",
-	"verify", "verify -o json", "verify --image lab.local/isthmus:dev --junit FILE:proof.xml --keep --settle 1s --timeout 20s --token FILE:token",
+	"verify", "verify -o json", "verify --image lab.local/isthmus:dev --junit FILE:proof.xml --keep --settle 1s --timeout 20s --calls 2 --token FILE:token",
 	"uninstall --yes", "plan --kubeconfig FILE:nothing", "apply FILE:facts.json",
 }
 

@@ -25,6 +25,7 @@ type verifyFlags struct {
 	image, junit    string
 	token           string
 	keep            bool
+	calls           int
 	settle, timeout time.Duration
 }
 
@@ -48,7 +49,8 @@ func newVerify(e *env) *cobra.Command {
                proxy leaves out endpoints that stop answering (spec.traffic.failover)
   ingress      calls from outside through the ingress gateway of each cluster that has one (profile default or demo)
                reach a server in each other cluster
-Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
+Each call that passes is made some more times (--calls), and all of them must pass: one that goes now and then is not
+proved, and how many were lost is told. Then it takes everything away again, also after Ctrl-C. A failure names the broken link and the next command.
 
 The workloads run this very program: put it where the clusters can get it with isthmus image, and name it in the
 document (spec.verify.image) or with --image.
@@ -62,6 +64,9 @@ Exits 0 when everything is proved, 4 when something is not, 1 when no proof coul
 			eng, err := e.engine()
 			if err != nil {
 				return err
+			}
+			if flags.calls < 1 || flags.calls > 1000 {
+				return usagef("--calls %d: from 1 to 1000", flags.calls)
 			}
 			if flags.image != "" {
 				eng.Mesh.Verify.Image = flags.image
@@ -83,6 +88,7 @@ Exits 0 when everything is proved, 4 when something is not, 1 when no proof coul
 	f.DurationVar(&flags.settle, "settle", 30*time.Second, "how long a call that fails is tried again, unless that is hopeless")
 	f.DurationVar(&flags.timeout, "timeout", 3*time.Minute, "bounds everything")
 	f.StringVar(&flags.token, "token", "", "file with a JWT of yours, or - for standard input, to be let in where the document asks for one; never shown")
+	f.IntVar(&flags.calls, "calls", 20, "how often each call is made again after it first passed; all of them must pass")
 	f.StringVar(&flags.junit, "junit", "", "also write a JUnit report to this file")
 	return c
 }
@@ -173,7 +179,7 @@ func prover(eng engine.Engine, conns map[string]*cluster.Conn, flags verifyFlags
 	}
 	return &verify.Prover{
 		Mesh: eng.Mesh, Sites: sites, Now: eng.Now, Keep: flags.keep, Report: report,
-		Limits: verify.Limits{Settle: flags.settle},
+		Limits: verify.Limits{Settle: flags.settle, Calls: flags.calls},
 		Facts:  func(ctx context.Context) facts.Snapshot { return eng.Facts(ctx, nil) },
 		Look: func(ctx context.Context, name string, pods map[verify.Role]verify.Pod) verify.SiteEvidence {
 			c, _ := eng.Mesh.Cluster(name) // it is one of the mesh's

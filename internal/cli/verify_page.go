@@ -29,6 +29,7 @@ func proofPage(page *screen.Page, p verify.Proof, m mesh.Mesh) {
 		fmt.Fprint(page, screen.Columns(countRows(page, p)))
 	}
 	tallies(page, p)
+	steadiness(page, p)
 	if len(p.Clusters) <= widestMatrix {
 		failovers(page, p)
 	}
@@ -106,6 +107,29 @@ func countRows(page *screen.Page, p verify.Proof) [][]string {
 		rows = append(rows, []string{c.Name, count(from[c.Name]), count(to[c.Name])})
 	}
 	return rows
+}
+
+// steadiness says how often calls were made again, and which passed only after some tries.
+func steadiness(page *screen.Page, p verify.Proof) {
+	again, late := 0, []string(nil)
+	for _, cell := range p.Cells {
+		for _, c := range cell.Calls {
+			again = max(again, c.Repeated)
+			if c.Tries > 1 && c.OK {
+				late = append(late, fmt.Sprintf("%s → %s %s (%d. try)", cell.From, cell.To, c.Protocol, c.Tries))
+			}
+		}
+	}
+	if again > 0 {
+		fmt.Fprintln(page, page.Dim(fmt.Sprintf("each call that passed was made %d times more, and those must all pass", again)))
+	}
+	const few = 5
+	if len(late) > few {
+		late = append(late[:few], fmt.Sprintf("%d more", len(late)-few))
+	}
+	if len(late) > 0 {
+		fmt.Fprintf(page, "%s passed only after some tries: %s\n", page.Mark(screen.Hmm), strings.Join(late, ", "))
+	}
 }
 
 func tallies(page *screen.Page, p verify.Proof) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -58,7 +59,38 @@ func (c Caller) Do(ctx context.Context, call Call) Result {
 	if err != nil {
 		return Result{ID: call.ID, To: call.To}.failed(Other, err)
 	}
-	return c.do(ctx, call).redacted()
+	return Repeat(ctx, call.Repeat, func() Result { return c.do(ctx, call) }).redacted()
+}
+
+// maxRepeat bounds what a plan may ask for.
+const maxRepeat = 1000
+
+// Repeat does something a number of times, see Call.Repeat. Zero and one are once.
+func Repeat(ctx context.Context, times int, do func() Result) Result {
+	first := do()
+	if times <= 1 {
+		return first
+	}
+	shown, differed, done := first, 0, 1
+	for ; done < min(times, maxRepeat) && ctx.Err() == nil; done++ {
+		again := do()
+		if again.end() != first.end() {
+			if differed++; differed == 1 {
+				shown = again
+			}
+		}
+	}
+	shown.Repeated, shown.Differed = done, differed
+	return shown
+}
+
+// end is how a call ended, as far as that is the same for calls that end alike.
+func (r Result) end() string {
+	who := ""
+	if r.Reply != nil {
+		who = r.Reply.Caller + " " + r.Reply.Server
+	}
+	return fmt.Sprint(r.OK, r.Code, r.Flag, r.Verdict(), slices.Sorted(maps.Keys(r.Clusters)), who)
 }
 
 func (c Caller) do(ctx context.Context, call Call) Result {

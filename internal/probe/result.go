@@ -11,6 +11,9 @@ type Call struct {
 	// Count is how many calls are made, one after another, over one connection where the protocol has one.
 	// Zero: 1.
 	Count int `json:"count,omitempty"`
+	// Repeat is how often all of that is done, each time anew, to see whether it always ends in the same way. The result
+	// is the first that ends otherwise than the first one, if any does. Zero: once.
+	Repeat int `json:"repeat,omitempty"`
 	// TimeoutMillis bounds each call. Zero: 3000.
 	TimeoutMillis int `json:"timeoutMillis,omitempty"`
 	// SNI is the server name that a tls call asks for; empty: none.
@@ -59,6 +62,10 @@ type Result struct {
 	// Sent and Answered count calls; a first failure ends the row.
 	Sent     int `json:"sent"`
 	Answered int `json:"answered"`
+	// Repeated is how often it was done where Call.Repeat asked for that, and Differed how often it ended otherwise than
+	// the first time.
+	Repeated int `json:"repeated,omitempty"`
+	Differed int `json:"differed,omitempty"`
 	// LatencyMillis is the median of the answered calls, with the connection's making left out where there
 	// was more than one call.
 	LatencyMillis float64 `json:"latencyMillis,omitempty"`

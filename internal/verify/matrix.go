@@ -85,8 +85,11 @@ type CallProof struct {
 	OK        bool   `json:"ok"`
 	Wrong     string `json:"wrong,omitempty"`
 	// Tries is how many times the call was made until this result.
-	Tries  int          `json:"tries"`
-	Result probe.Result `json:"result"`
+	Tries int `json:"tries"`
+	// Repeated is how often it was made again after it first passed, and Lost how many of those did not.
+	Repeated int          `json:"repeated"`
+	Lost     int          `json:"lost"`
+	Result   probe.Result `json:"result"`
 }
 
 // Delivered tells whether every protocol's calls arrived where they should.
@@ -132,7 +135,10 @@ type Refusal struct {
 	Verdict probe.Verdict `json:"verdict,omitempty"`
 	Wrong   string        `json:"wrong,omitempty"`
 	Tries   int           `json:"tries"`
-	Result  *probe.Result `json:"result,omitempty"`
+	// Repeated is how often it was made again after it was first turned away, and Lost how often it was not then.
+	Repeated int           `json:"repeated"`
+	Lost     int           `json:"lost"`
+	Result   *probe.Result `json:"result,omitempty"`
 	Reasons []Reason      `json:"reasons,omitempty"`
 }
 

@@ -45,6 +45,8 @@ type attempt struct {
 	givenUp  bool
 	lastCode string // of the reason at the last look; the same twice is enough to give up
 	proof    CallProof
+	repeated int // how often it was made again after it passed
+	lost     int // of those
 	departure
 }
 

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,11 +10,9 @@ import (
 
 	"isthmus.dev/isthmus/api/v1alpha1"
 	"isthmus.dev/isthmus/internal/facts"
-	"isthmus.dev/isthmus/internal/image"
 	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/patience"
-	"isthmus.dev/isthmus/internal/probe"
 )
 
 // proving is one proof under way. Its fields are written by one goroutine for each cluster, each to its own
@@ -324,59 +321,5 @@ func (r *proving) asked(cluster string, role Role, err error) {
 	delete(s.Unasked, role)
 	if err != nil {
 		s.Unasked[role] = r.Token.scrub(facts.Plain(err))
-	}
-}
-
-// send has a pod make calls, and judges what it reports. A pod that cannot be asked leaves its attempts as they
-// are: nothing was learnt about the mesh. Calls that bring the token are told by the program's input, and what comes back
-// is cleaned of it.
-func (r *proving) send(ctx context.Context, c mesh.Cluster, pod string, mine []*attempt, brings bool) {
-	byID := map[string]*attempt{}
-	var calls []probe.Call
-	for _, a := range mine {
-		if (a.kind != "" || a.ingress) && a.door == "" {
-			continue
-		}
-		for _, call := range a.calls() {
-			byID[call.ID] = a
-			if brings {
-				call = r.Token.on(call, r.issuer)
-			}
-			calls = append(calls, call)
-		}
-	}
-	texts, err := plans(calls)
-	if err != nil {
-		return
-	}
-	got := map[*attempt][]probe.Result{}
-	for _, text := range texts {
-		// Every call is bounded by itself; this is for the connection to the API server.
-		bounded, cancel := context.WithTimeout(ctx, time.Minute)
-		var out []byte
-		if brings {
-			out, err = r.Sites[c.Name].ExecInput(bounded, pod, Container, []byte(text), image.Path, "probe", "call", "--plan", "-", "-o", "json")
-		} else {
-			out, err = r.Sites[c.Name].Exec(bounded, pod, Container, image.Path, "probe", "call", "--plan", text, "-o", "json")
-		}
-		cancel()
-		var results []probe.Result
-		if err == nil {
-			err = json.Unmarshal(out, &results)
-		}
-		r.asked(c.Name, mine[0].role, err)
-		if err != nil {
-			break
-		}
-		for _, result := range results {
-			if a := byID[result.ID]; a != nil {
-				got[a] = append(got[a], r.Token.scrubbed(result))
-			}
-		}
-	}
-	for a, results := range got {
-		if len(results) == len(a.calls()) {
-			a.judge(r.Mesh, results...)
-		}
 	}
 }

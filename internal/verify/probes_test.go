@@ -39,13 +39,14 @@ type fakeMesh struct {
 	words           []string        // of commands, and all objects
 	open            map[string]bool // clusters whose ingress gateway was given verify's Gateway
 	seen            map[string]int
+	again    map[string]int // calls that were made some more times
 	placed, removed []string
 	looks           int
 }
 
 func newFake(m mesh.Mesh) *fakeMesh {
 	return &fakeMesh{
-		mesh: m, seen: map[string]int{}, left: map[string]bool{}, open: map[string]bool{}, away: map[string]bool{}, unready: map[string]bool{},
+		mesh: m, seen: map[string]int{}, again: map[string]int{}, left: map[string]bool{}, open: map[string]bool{}, away: map[string]bool{}, unready: map[string]bool{},
 		answer:   func(from string, c probe.Call, _ int) probe.Result { return good(m, from, c) },
 		evidence: func(*Evidence) {},
 		dump:     func(cluster string) string { return dumpOf(cluster, "istio-system", "isthmus-failover", true) },
@@ -243,6 +244,16 @@ func (s fakeSite) calls(plan string) ([]byte, error) {
 	}
 	var results []probe.Result
 	for _, c := range calls {
+		if c.Repeat > 1 {
+			results = append(results, probe.Repeat(context.Background(), c.Repeat, func() probe.Result {
+				s.mu.Lock()
+				s.again[s.name+" "+c.ID]++
+				n := s.again[s.name+" "+c.ID]
+				s.mu.Unlock()
+				return s.answer(s.name, c, n+s.seen[s.name+" "+c.ID])
+			}))
+			continue
+		}
 		s.mu.Lock()
 		s.seen[s.name+" "+c.ID]++
 		n := s.seen[s.name+" "+c.ID]
