@@ -13,10 +13,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 )
@@ -25,11 +27,16 @@ import (
 // no place for it. "-bin" lets gRPC encode it.
 const metadataReply = "isthmus-reply-bin"
 
-// bounds on what a stranger may do to a server.
+// Bounds on what a stranger may do to a server: anybody who reaches the pod may call it. A proof makes some dozen calls at
+// once to each server.
 const (
 	maxLine     = 4 << 10
+	maxHeader   = 64 << 10 // bytes; Envoy takes 60 KiB
+	maxConns    = 512      // of each protocol at once; one more waits until another ends
+	maxStreams  = 100      // of one gRPC connection at once, as nginx has it for HTTP/2
 	idleTimeout = 2 * time.Minute
 	headTimeout = 10 * time.Second
+	callTimeout = 30 * time.Second // for all of one call
 )
 
 // A Server answers calls by saying what it saw of them.
@@ -73,6 +80,7 @@ func (s Server) Serve(ctx context.Context, ready func(Addresses)) error {
 			return errors.Join(fmt.Errorf("listen for %s: %w", p.name, err), group.Wait())
 		}
 		*p.at = l.Addr().String()
+		l = netutil.LimitListener(l, maxConns)
 		group.Go(func() error { return p.serve(ctx, l) })
 	}
 	ready(at)
@@ -86,7 +94,8 @@ func (s Server) serveHTTP(ctx context.Context, l net.Listener) error {
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
 		Handler: s.answerHTTP(new(tally)), Protocols: &protocols,
-		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: headTimeout, ReadTimeout: callTimeout, WriteTimeout: callTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
 	stop := context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -104,7 +113,11 @@ func (s Server) serveHTTP(ctx context.Context, l net.Listener) error {
 
 // serveGRPC serves the standard health service; the reply goes with it as metadata.
 func (s Server) serveGRPC(ctx context.Context, l net.Listener) error {
-	server := grpc.NewServer(grpc.UnaryInterceptor(s.answerGRPC))
+	server := grpc.NewServer(
+		grpc.UnaryInterceptor(s.answerGRPC), grpc.ConnectionTimeout(headTimeout), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxLine), grpc.MaxHeaderListSize(maxHeader),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout}),
+	)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	stop := context.AfterFunc(ctx, server.Stop)
 	defer stop()

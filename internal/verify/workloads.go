@@ -220,6 +220,8 @@ func podSpec(m mesh.Mesh, c mesh.Cluster, r Role) corev1.PodSpec {
 		}}},
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
+		}, Limits: corev1.ResourceList{ // the server has a bound on connections, and each takes some ten KiB
+			corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi"),
 		}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
