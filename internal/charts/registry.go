@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,7 +19,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"istio.io/istio/manifests"
 
-	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/mesh"
 )
@@ -85,11 +83,7 @@ func assemble(ctx context.Context, into string, layers map[string]v1.Layer) erro
 		if layer == nil {
 			continue
 		}
-		packed, err := fetch(layer)
-		if err != nil {
-			return fmt.Errorf("chart %s: %w", chart.name, err)
-		}
-		if err := pull(ctx, packed, filepath.Join(into, "charts", filepath.FromSlash(chart.dir))); err != nil {
+		if err := pull(ctx, layer, filepath.Join(into, "charts", filepath.FromSlash(chart.dir))); err != nil {
 			return fmt.Errorf("chart %s: %w", chart.name, err)
 		}
 	}
@@ -109,38 +103,14 @@ func assemble(ctx context.Context, into string, layers map[string]v1.Layer) erro
 	return nil
 }
 
-// fetch is a layer's content, which is what its digest says: all of it is read and compared before anything of it is used.
-// A registry may serve other bytes than those it names.
-func fetch(layer v1.Layer) ([]byte, error) {
-	want, err := layer.Digest()
-	if err != nil {
-		return nil, fmt.Errorf("which digest it has: %w", err)
-	}
-	size, err := layer.Size()
-	if err != nil {
-		return nil, fmt.Errorf("how large it is: %w", err)
-	}
-	if size > most {
-		return nil, fmt.Errorf("it has %d MiB, and a chart may have %d", size>>20, most>>20)
-	}
+// pull unpacks a chart, whose files are in a folder of its name.
+func pull(ctx context.Context, layer v1.Layer, into string) error {
 	r, err := layer.Compressed()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	packed, err := input.All(r, size)
-	if err != nil {
-		return nil, fmt.Errorf("fetch it: %w", err)
-	}
-	if got := sha256.Sum256(packed); want.Algorithm != "sha256" || want.Hex != hex.EncodeToString(got[:]) || int64(len(packed)) != size {
-		return nil, fmt.Errorf("the registry serves other content than it names: %d bytes with SHA-256 %x, and it names %d bytes with %s", len(packed), got, size, want)
-	}
-	return packed, nil
-}
-
-// pull unpacks a chart, whose files are in a folder of its name.
-func pull(ctx context.Context, packed []byte, into string) error {
-	err := unpack(ctx, packed, into, func(name string) string {
+	err = unpack(ctx, r, into, func(name string) string {
 		_, file, _ := strings.Cut(name, "/")
 		return file
 	})
@@ -181,7 +151,7 @@ func (r Reader) layer(ctx context.Context, reference string) (v1.Layer, error) {
 	if keychain == nil {
 		keychain = authn.DefaultKeychain
 	}
-	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithUserAgent("isthmus"), remote.WithTransport(guarded{remote.DefaultTransport}))
+	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithUserAgent("isthmus"))
 	if err != nil {
 		return nil, err
 	}
@@ -195,27 +165,6 @@ func (r Reader) layer(ctx context.Context, reference string) (v1.Layer, error) {
 		}
 	}
 	return nil, errors.New("it is no Helm chart: it has no layer of type " + content)
-}
-
-// guarded keeps credentials off connections that anybody can read. The library takes registries with private addresses and
-// some names for such that may be spoken to in clear text.
-type guarded struct{ next http.RoundTripper }
-
-func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	secret := req.Header.Get("Authorization") != "" || req.Method != http.MethodGet && req.Method != http.MethodHead || req.URL.User != nil
-	if req.URL.Scheme != "https" && secret && !loopback(req.URL.Hostname()) {
-		return nil, fmt.Errorf("%s is spoken to in clear text, and credentials are not sent so: give it a certificate", req.URL.Host)
-	}
-	res, err := g.next.RoundTrip(req)
-	if err == nil {
-		res.Body = input.Limit(res.Body, mostPacked)
-	}
-	return res, err
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func isMissing(err error) bool {

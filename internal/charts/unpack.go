@@ -2,7 +2,6 @@ package charts
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -15,7 +14,6 @@ import (
 	"regexp"
 	"strings"
 
-	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
 )
 
@@ -26,18 +24,19 @@ const most = 64 << 20
 // of a manifests folder.
 var inArchive = regexp.MustCompile(`^(?:\./)?(?:[^/]+/)?(?:manifests/)?((?:charts|profiles)/.+)$`)
 
-// mostPacked bounds an archive: Istio's own, with istioctl in it, are 30 MiB.
-const mostPacked = 256 << 20
-
 // archive unpacks what is needed of a release archive.
 func (r Reader) archive(ctx context.Context, from string) (mesh.Charts, error) {
-	packed, err := input.ReadFile(from, mostPacked)
+	digest, err := digestOf(from)
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %w", err)
 	}
-	digest := sha256.Sum256(packed)
-	dir, err := r.kept(hex.EncodeToString(digest[:]), func(into string) error {
-		err := unpack(ctx, packed, into, func(name string) string {
+	dir, err := r.kept(digest, func(into string) error {
+		f, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		err = unpack(ctx, f, into, func(name string) string {
 			if m := inArchive.FindStringSubmatch(name); m != nil {
 				return m[1]
 			}
@@ -57,11 +56,20 @@ func (r Reader) archive(ctx context.Context, from string) (mesh.Charts, error) {
 	return folder(from, dir)
 }
 
-// verified begins the names of folders whose content was compared with its digest before anything of it was kept. Earlier
-// releases compared after, and what they kept under the bare digest is not used.
-const verified = "verified-"
+func digestOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", file, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
 
-// kept is the folder of content with a digest, which its bytes were found to have. Where there is none it is filled beside and then renamed, so that
+// kept is the folder of content with a digest. Where there is none it is filled beside and then renamed, so that
 // nobody ever finds half of one.
 func (r Reader) kept(digest string, fill func(into string) error) (string, error) {
 	cache := r.Cache
@@ -72,7 +80,7 @@ func (r Reader) kept(digest string, fill func(into string) error) (string, error
 		}
 		cache = filepath.Join(user, "isthmus", "charts")
 	}
-	dir := filepath.Join(cache, verified+digest)
+	dir := filepath.Join(cache, digest)
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return dir, nil
 	}
@@ -95,39 +103,23 @@ func (r Reader) kept(digest string, fill func(into string) error) (string, error
 	return dir, errors.Join(err, os.RemoveAll(part))
 }
 
-// Bounds of what is in an archive. Istio's charts and profiles are 500 files in folders six deep.
-const (
-	mostFiles = 20000
-	mostName  = 1024 // bytes
-)
-
-// unpack writes the files of a .tar.gz for which where gives a path in the folder. Its bytes were compared with their
-// digest before. Links are left out: no chart has any. Nothing may follow the end of the archive: it would be in the
-// digest, and nobody would have looked at it.
-func unpack(ctx context.Context, packed []byte, into string, where func(name string) string) error {
-	from := bytes.NewReader(packed)
+// unpack writes the files of a .tar.gz for which where gives a path in the folder. Links are left out: no chart has any.
+func unpack(ctx context.Context, from io.Reader, into string, where func(name string) string) error {
 	zipped, err := gzip.NewReader(from)
 	if err != nil {
 		return fmt.Errorf("it is no .tar.gz archive: %w", err)
 	}
-	zipped.Multistream(false)
-	// What is not unpacked is unzipped all the same, to be passed over.
-	unzipped := input.Limit(io.NopCloser(zipped), 16*mostPacked)
-	left, files := int64(most), 0
-	t := tar.NewReader(unzipped)
-	for {
+	left := int64(most)
+	for t := tar.NewReader(zipped); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nothingFollows(unzipped, from)
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return fmt.Errorf("read the archive; is all of it there? %w", err)
-		}
-		if files++; files > mostFiles || len(h.Name) > mostName {
-			return fmt.Errorf("the archive holds more than %d files, or one whose name is longer than %d bytes", mostFiles, mostName)
 		}
 		name := where(strings.TrimPrefix(h.Name, "./"))
 		if h.Typeflag != tar.TypeReg || name == "" {
@@ -143,28 +135,6 @@ func unpack(ctx context.Context, packed []byte, into string, where func(name str
 			return err
 		}
 	}
-}
-
-// nothingFollows tells whether an archive ends where tar does: after it there are zeros, to fill a block, and after the
-// compressed stream there is nothing.
-func nothingFollows(unzipped io.Reader, packed *bytes.Reader) error {
-	rest := make([]byte, 64<<10)
-	for {
-		n, err := unzipped.Read(rest)
-		if bytes.ContainsFunc(rest[:n], func(r rune) bool { return r != 0 }) {
-			return errors.New("the archive goes on after its end")
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("read the archive; is all of it there? %w", err)
-		}
-	}
-	if packed.Len() > 0 {
-		return errors.New("the archive goes on after its end")
-	}
-	return nil
 }
 
 func write(file string, from io.Reader, size int64) error {

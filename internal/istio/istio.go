@@ -111,9 +111,6 @@ func (r Renderer) ofCluster(m mesh.Mesh, c mesh.Cluster) ([]object.Object, error
 		}
 		all = append(all, gateway...)
 	}
-	if err := withoutSecrets(c.Name, all); err != nil {
-		return nil, err
-	}
 	all = append(all, namespaces(m, c)...)
 	for _, o := range all {
 		label.Own(m.Name, o)
