@@ -11,6 +11,7 @@ import (
 
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 	"isthmus.dev/isthmus/internal/screen"
 )
 
@@ -21,7 +22,11 @@ type env struct {
 	kubeconfig string
 	output     string
 	set        []string
+	plainHTTP  []string
 }
+
+// registry reads from registries and writes to them, as the flags say.
+func (e *env) registry() registry.Client { return registry.Client{PlainHTTP: e.plainHTTP} }
 
 // mesh loads the document that -f names, with --set applied.
 func (e *env) mesh() (mesh.Mesh, error) {
