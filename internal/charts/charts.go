@@ -1,6 +1,7 @@
 // Package charts reads Istio's charts and profiles from where a document says they are: the manifests folder of a
-// release, a release archive, or the charts that Istio publishes in a registry. What was read from an archive or a
-// registry is kept by the digest of its content, is never changed afterwards, and is not fetched again.
+// release, a release archive, or the charts that Istio publishes in a registry. Nothing
+// is unpacked before it was read to its end and had the digest that was promised. It is kept by the digest of its
+// content, and compared with it each time it is used; what a registry sent once is not fetched again.
 //
 // Reading is all that happens here: rendering stays pure (package istio), and is handed a folder.
 package charts
@@ -14,18 +15,17 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 )
 
 // A Reader reads charts.
 type Reader struct {
 	// Cache is the folder in which content is kept by its digest. Default: isthmus/charts in the user's cache folder.
 	Cache string
-	// Keychain has the credentials of registries. Default: those that "docker login" left.
-	Keychain authn.Keychain
+	// Registry reads from registries; its zero value will do.
+	Registry registry.Client
 }
 
 // Load returns a mesh whose Istios have charts to render from: those that the document names are read, and what it
@@ -117,7 +117,7 @@ var needed = []string{
 // missing names the first needed file that a manifests folder lacks; "" if it is whole.
 func missing(f fs.FS) string {
 	for _, name := range needed {
-		if info, err := fs.Stat(f, name); err != nil || info.IsDir() {
+		if _, err := fs.ReadFile(f, name); err != nil {
 			return name
 		}
 	}

@@ -1,26 +1,21 @@
 package charts
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"istio.io/istio/manifests"
 
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 )
 
 // content is the media type of a Helm chart's layer.
@@ -51,43 +46,90 @@ func (r Reader) registry(ctx context.Context, from, version string) (mesh.Charts
 	if strings.Count(tag, ".") < 2 {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: which release of %s? Set spec.istio.version: %s.PATCH, or write it behind the reference", from, tag, tag)
 	}
-	layers := map[string]v1.Layer{}
-	sum := sha256.New()
-	fmt.Fprintln(sum, mesh.Release) // what is not published is of this program
+	s, err := r.store()
+	if err != nil {
+		return mesh.Charts{}, err
+	}
+	all, whole := map[string][]byte{}, map[string][]byte{}
 	for _, chart := range published {
-		layer, err := r.layer(ctx, base+"/"+chart.name+":"+tag)
-		if err != nil && chart.optional && isMissing(err) {
+		manifest, err := r.Registry.Manifest(ctx, base+"/"+chart.name+":"+tag)
+		if err != nil && chart.optional && registry.Missing(err) {
 			continue
+		}
+		var blob []byte
+		if err == nil {
+			blob, err = r.chart(ctx, s, base+"/"+chart.name, manifest)
+		}
+		var unpacked map[string][]byte
+		if err == nil {
+			unpacked, err = unpack(ctx, bytes.NewReader(blob), ofChart)
+		}
+		if err == nil && unpacked["Chart.yaml"] == nil {
+			err = errors.New("it holds no Chart.yaml")
 		}
 		if err != nil {
 			return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: chart %s:%s: %w", from, chart.name, tag, remedied(err, base))
 		}
-		digest, err := layer.Digest()
-		if err != nil {
-			return mesh.Charts{}, fmt.Errorf("digest of chart %s: %w", chart.name, err)
+		for name, text := range unpacked {
+			all["charts/"+chart.dir+"/"+name] = text
 		}
-		fmt.Fprintln(sum, chart.name, digest)
-		layers[chart.name] = layer
+		whole[manifest.Digest], whole[registry.Digest(blob)] = manifest.Raw, blob
 	}
-	dir, err := r.kept(hex.EncodeToString(sum.Sum(nil)), func(into string) error { return assemble(ctx, into, layers) })
+	if err := completed(all); err != nil {
+		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
+	}
+	dir, err := s.tree(all)
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
+	}
+	for digest, text := range whole {
+		if err := s.putBlob(digest, text); err != nil {
+			return mesh.Charts{}, err
+		}
 	}
 	return folder(from, dir)
 }
 
-// assemble writes the charts, and what goes with them.
-func assemble(ctx context.Context, into string, layers map[string]v1.Layer) error {
-	for _, chart := range published {
-		layer := layers[chart.name]
-		if layer == nil {
-			continue
-		}
-		if err := pull(ctx, layer, filepath.Join(into, "charts", filepath.FromSlash(chart.dir))); err != nil {
-			return fmt.Errorf("chart %s: %w", chart.name, err)
+// chart is the packed chart that a manifest names, from what is kept or from the registry. Either way its bytes have the
+// size and the digest that the manifest says.
+func (r Reader) chart(ctx context.Context, s store, repository string, m registry.Manifest) ([]byte, error) {
+	layer, err := layerOf(m.Raw)
+	if err != nil {
+		return nil, err
+	}
+	if kept := s.blob(layer.Digest.String(), layer.Size); kept != nil {
+		return kept, nil
+	}
+	return r.Registry.Blob(ctx, repository, layer.Digest.String(), layer.Size)
+}
+
+// layerOf finds the chart in a manifest.
+func layerOf(manifest []byte) (v1.Descriptor, error) {
+	m, err := v1.ParseManifest(bytes.NewReader(manifest))
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("read its manifest: %w", err)
+	}
+	var found []v1.Descriptor
+	for _, layer := range m.Layers {
+		if string(layer.MediaType) == content {
+			found = append(found, layer)
 		}
 	}
-	release, err := releaseOf(os.DirFS(into))
+	if len(found) != 1 {
+		return v1.Descriptor{}, fmt.Errorf("it is no Helm chart: it has %d layers of type %s, and a chart has one", len(found), content)
+	}
+	return found[0], nil
+}
+
+// ofChart is the place of a packed file in its chart, whose files are in a folder of its name.
+func ofChart(name string) string {
+	_, file, _ := strings.Cut(name, "/")
+	return file
+}
+
+// completed adds to the charts what goes with them.
+func completed(all map[string][]byte) error {
+	release, err := releaseOf(treeFS(all))
 	if err != nil {
 		return err
 	}
@@ -96,80 +138,18 @@ func assemble(ctx context.Context, into string, layers map[string]v1.Layer) erro
 			release, istio.Version(), release)
 	}
 	for _, part := range unpublished {
-		if err := embedded(part, into); err != nil {
+		err := fs.WalkDir(manifests.FS, part, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			all[path], err = manifests.FS.ReadFile(path)
 			return err
-		}
-	}
-	return nil
-}
-
-// pull unpacks a chart, whose files are in a folder of its name.
-func pull(ctx context.Context, layer v1.Layer, into string) error {
-	r, err := layer.Compressed()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	err = unpack(ctx, r, into, func(name string) string {
-		_, file, _ := strings.Cut(name, "/")
-		return file
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(into, "Chart.yaml")); err != nil {
-		return errors.New("it holds no Chart.yaml")
-	}
-	return nil
-}
-
-// embedded copies a part of the program's own manifests.
-func embedded(part, into string) error {
-	return fs.WalkDir(manifests.FS, part, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := manifests.FS.Open(path)
+		})
 		if err != nil {
-			return err
-		}
-		info, err := f.Stat()
-		if err == nil {
-			err = write(filepath.Join(into, filepath.FromSlash(path)), f, info.Size())
-		}
-		return errors.Join(err, f.Close())
-	})
-}
-
-// layer finds a chart in a registry. Its content is not fetched yet.
-func (r Reader) layer(ctx context.Context, reference string) (v1.Layer, error) {
-	ref, err := name.ParseReference(reference)
-	if err != nil {
-		return nil, err
-	}
-	keychain := r.Keychain
-	if keychain == nil {
-		keychain = authn.DefaultKeychain
-	}
-	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithUserAgent("isthmus"))
-	if err != nil {
-		return nil, err
-	}
-	layers, err := image.Layers()
-	if err != nil {
-		return nil, err
-	}
-	for _, layer := range layers {
-		if kind, err := layer.MediaType(); err == nil && string(kind) == content {
-			return layer, nil
+			return fmt.Errorf("read this program's own %s: %w", part, err)
 		}
 	}
-	return nil, errors.New("it is no Helm chart: it has no layer of type " + content)
-}
-
-func isMissing(err error) bool {
-	var refused *transport.Error
-	return errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound
+	return nil
 }
 
 // remedied says what to do about a registry's refusal.
@@ -177,7 +157,7 @@ func remedied(err error, base string) error {
 	var refused *transport.Error
 	host, _, _ := strings.Cut(base, "/")
 	switch {
-	case isMissing(err):
+	case registry.Missing(err):
 		return fmt.Errorf("it is not there: the reference names the folder that holds base, istiod, cni and ztunnel, and spec.istio.version their tag: %w", err)
 	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
 		return fmt.Errorf("the registry refuses: docker login %s, or helm registry login %s: %w", host, host, err)

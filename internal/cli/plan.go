@@ -23,7 +23,10 @@ func (e *env) engine() (engine.Engine, error) {
 	if err != nil {
 		return engine.Engine{}, err
 	}
-	return engine.Engine{Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader, Renderings: charts.Renderings{}}, nil
+	return engine.Engine{
+		Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader,
+		Charts: charts.Reader{Registry: e.registry()}, Renderings: charts.Renderings{},
+	}, nil
 }
 
 // charted is engine for what computes wanted objects: with the charts that the document names.
