@@ -38,8 +38,9 @@ var published = []struct {
 var unpublished = []string{"profiles", "charts/default", "charts/gateways"}
 
 // registry puts together a manifests folder from the charts in a registry.
-func (r Reader) registry(ctx context.Context, from, version string) (mesh.Charts, error) {
-	base, tag := strings.TrimSuffix(strings.TrimPrefix(from, mesh.OCI), "/"), version
+func (r Reader) registry(ctx context.Context, i mesh.Istio) (mesh.Charts, error) {
+	from := i.Charts.From
+	base, tag := strings.TrimSuffix(strings.TrimPrefix(from, mesh.OCI), "/"), i.Version
 	if at := strings.LastIndex(base, ":"); at > strings.LastIndex(base, "/") {
 		base, tag = base[:at], base[at+1:]
 	}
@@ -50,57 +51,77 @@ func (r Reader) registry(ctx context.Context, from, version string) (mesh.Charts
 	if err != nil {
 		return mesh.Charts{}, err
 	}
-	all, whole := map[string][]byte{}, map[string][]byte{}
+	f := fetching{Reader: r, store: s, base: base, tag: tag, pins: i.Charts.Digests, files: map[string][]byte{}, blobs: map[string][]byte{}}
 	for _, chart := range published {
-		manifest, err := r.Registry.Manifest(ctx, base+"/"+chart.name+":"+tag)
-		if err != nil && chart.optional && registry.Missing(err) {
-			continue
-		}
-		var blob []byte
-		if err == nil {
-			blob, err = r.chart(ctx, s, base+"/"+chart.name, manifest)
-		}
-		var unpacked map[string][]byte
-		if err == nil {
-			unpacked, err = unpack(ctx, bytes.NewReader(blob), ofChart)
-		}
-		if err == nil && unpacked["Chart.yaml"] == nil {
-			err = errors.New("it holds no Chart.yaml")
-		}
-		if err != nil {
+		if err := f.fetch(ctx, chart.name, "charts/"+chart.dir+"/", chart.optional); err != nil {
 			return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: chart %s:%s: %w", from, chart.name, tag, remedied(err, base))
 		}
-		for name, text := range unpacked {
-			all["charts/"+chart.dir+"/"+name] = text
-		}
-		whole[manifest.Digest], whole[registry.Digest(blob)] = manifest.Raw, blob
 	}
-	if err := completed(all); err != nil {
+	if err := completed(f.files); err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
 	}
-	dir, err := s.tree(all)
+	dir, err := s.tree(f.files)
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
 	}
-	for digest, text := range whole {
+	for digest, text := range f.blobs {
 		if err := s.putBlob(digest, text); err != nil {
 			return mesh.Charts{}, err
 		}
 	}
-	return folder(from, dir)
+	found, err := folder(from, dir)
+	found.Read = f.read
+	return found, err
+}
+
+// A fetching is what has been read of a folder of charts in a registry.
+type fetching struct {
+	Reader
+	store
+	base, tag string
+	pins      map[string]string
+	files     map[string][]byte // by their place in a manifests folder
+	blobs     map[string][]byte // by digest
+	read      []mesh.Chart
+	silent    bool // the registry has not answered before
+}
+
+// fetch reads a chart, if the registry and whoever vouches for it have one of that name.
+func (f *fetching) fetch(ctx context.Context, name, place string, optional bool) error {
+	found, manifest, err := f.manifest(ctx, name, optional)
+	if err != nil || found.Digest == "" {
+		return err
+	}
+	blob, err := f.chart(ctx, f.base+"/"+name, manifest)
+	if err != nil {
+		return err
+	}
+	unpacked, err := unpack(ctx, bytes.NewReader(blob), ofChart)
+	if err != nil {
+		return err
+	}
+	if unpacked["Chart.yaml"] == nil {
+		return errors.New("it holds no Chart.yaml")
+	}
+	for file, text := range unpacked {
+		f.files[place+file] = text
+	}
+	f.blobs[found.Digest], f.blobs[registry.Digest(blob)] = manifest, blob
+	f.read = append(f.read, found)
+	return nil
 }
 
 // chart is the packed chart that a manifest names, from what is kept or from the registry. Either way its bytes have the
 // size and the digest that the manifest says.
-func (r Reader) chart(ctx context.Context, s store, repository string, m registry.Manifest) ([]byte, error) {
-	layer, err := layerOf(m.Raw)
+func (f *fetching) chart(ctx context.Context, repository string, manifest []byte) ([]byte, error) {
+	layer, err := layerOf(manifest)
 	if err != nil {
 		return nil, err
 	}
-	if kept := s.blob(layer.Digest.String(), layer.Size); kept != nil {
+	if kept := f.blob(layer.Digest.String(), layer.Size); kept != nil {
 		return kept, nil
 	}
-	return r.Registry.Blob(ctx, repository, layer.Digest.String(), layer.Size)
+	return f.Registry.Blob(ctx, repository, layer.Digest.String(), layer.Size)
 }
 
 // layerOf finds the chart in a manifest.

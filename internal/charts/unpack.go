@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,12 +36,15 @@ var inArchive = regexp.MustCompile(`^(?:\./)?(?:[^/]+/)?(?:manifests/)?((?:chart
 
 // archive unpacks what is needed of a release archive. It is read every time: an older copy of what was in it would have
 // to be believed.
-func (r Reader) archive(ctx context.Context, from string) (mesh.Charts, error) {
+func (r Reader) archive(ctx context.Context, from, pin string) (mesh.Charts, error) {
 	s, err := r.store()
 	if err != nil {
 		return mesh.Charts{}, err
 	}
-	all, err := fromArchive(ctx, from)
+	all, digest, err := fromArchive(ctx, from)
+	if err == nil && pin != "" && digest != pin {
+		err = fmt.Errorf("the archive has digest %s, and spec.istio.chartDigests.archive is %s", digest, pin)
+	}
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
 	}
@@ -47,31 +52,38 @@ func (r Reader) archive(ctx context.Context, from string) (mesh.Charts, error) {
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
 	}
-	return folder(from, dir)
+	found, err := folder(from, dir)
+	found.Read = []mesh.Chart{{Reference: from, Digest: digest}}
+	if pin != "" {
+		found.Read[0].By = mesh.ByDocument
+	}
+	return found, err
 }
 
-func fromArchive(ctx context.Context, from string) (map[string][]byte, error) {
+// fromArchive is what there is of charts and profiles in an archive, and the archive's digest.
+func fromArchive(ctx context.Context, from string) (all map[string][]byte, digest string, err error) {
+	if info, err := os.Stat(from); err != nil || !info.Mode().IsRegular() { // to open a pipe is to wait for who writes
+		return nil, "", errors.Join(errors.New("it is no regular file"), err)
+	}
 	f, err := os.Open(from)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(errors.New("it is no regular file"), err)
-	}
-	all, err := unpack(ctx, f, func(name string) string {
+	sum := sha256.New()
+	all, err = unpack(ctx, io.TeeReader(f, sum), func(name string) string {
 		if m := inArchive.FindStringSubmatch(name); m != nil {
 			return m[1]
 		}
 		return ""
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if lacks := missing(treeFS(all)); lacks != "" {
-		return nil, fmt.Errorf("it holds no %s: it is not the archive of an Istio release", lacks)
+		return nil, "", fmt.Errorf("it holds no %s: it is not the archive of an Istio release", lacks)
 	}
-	return all, nil
+	return all, "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // unpack returns the files of a .tar.gz for which where gives a path, by that path. It reads to the end, and refuses what

@@ -10,10 +10,10 @@ import (
 // Digest tells documents apart by what they mean, --set included: SHA-256, hex. Where the document, the kubeconfigs
 // and unpacked charts lie does not count.
 func (m Mesh) Digest() (string, error) {
-	m.Source, m.Istio.Charts.Dir = "", ""
+	m.Source, m.Istio.Charts.Dir, m.Istio.Charts.Read = "", "", nil
 	clusters := make([]Cluster, len(m.Clusters))
 	for i, c := range m.Clusters {
-		c.Kubeconfig, c.Istio.Charts.Dir = "", ""
+		c.Kubeconfig, c.Istio.Charts.Dir, c.Istio.Charts.Read = "", "", nil
 		clusters[i] = c
 	}
 	m.Clusters = clusters
