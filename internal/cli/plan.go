@@ -29,15 +29,6 @@ func (e *env) engine() (engine.Engine, error) {
 	}, nil
 }
 
-// charted is engine for what computes wanted objects: with the charts that the document names.
-func (e *env) charted(ctx context.Context) (engine.Engine, error) {
-	eng, err := e.engine()
-	if err != nil {
-		return engine.Engine{}, err
-	}
-	return eng.LoadCharts(ctx)
-}
-
 func newPlan(e *env) *cobra.Command {
 	var o planOptions
 	c := &cobra.Command{
@@ -49,6 +40,10 @@ An object that somebody changed by hand is shown with who did it and when. What 
 is shown with its owner; --adopt shows what taking over an Istio that istioctl or Helm installed would change. A cluster
 that is no longer in the document is shown with what goes there and in the others; one that does not answer is pending
 until it does.
+
+Charts of a registry are shown with the digest that they were read by, and who vouches for it: the document, its lock
+(isthmus lock), or nobody but the registry. With a lock the images are looked up as well, and those whose tag has moved
+are named; a registry that does not answer leaves that open.
 
 With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
 plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
@@ -94,10 +89,15 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		}
 		decide = func(context.Context) (engine.Prospect, error) { return eng.PlanFrom(now) }
 	}
+	images, err := e.lockedImages(ctx, eng, o.from == "")
+	if err != nil {
+		return err
+	}
 	prospect, err := e.prospect(ctx, decide)
 	if err != nil {
 		return err
 	}
+	prospect.Plan.Images = images()
 	if err := mayForget(prospect, o.Forget); err != nil {
 		return err
 	}
@@ -114,6 +114,21 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		return &exitError{code: exitChanges}
 	}
 	return err
+}
+
+// lockedImages begins to ask registries whether the images of the document's lock have moved, while clusters are read,
+// and returns what waits for the answer.
+func (e *env) lockedImages(ctx context.Context, eng engine.Engine, ask bool) (func() []plan.LockedImage, error) {
+	lock, err := e.locked()
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil || !ask {
+		return func() []plan.LockedImage { return nil }, nil
+	}
+	answer := make(chan []plan.LockedImage, 1)
+	go func() { answer <- eng.LockedImages(ctx, lock.Images) }()
+	return func() []plan.LockedImage { return <-answer }, nil
 }
 
 func planNext(p *screen.Page, pl plan.Plan, o planOptions) {

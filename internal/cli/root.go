@@ -62,6 +62,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newUninstall},
 		{"more", newRender},
 		{"more", newImages},
+		{"more", newLock},
 		{"more", newFacts},
 		{"more", newAccess},
 		{"more", newAnalyze},

@@ -47,7 +47,7 @@ func (in Input) removal() bool {
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
 // object without a name, a judge that says that going on would do harm.
 func Make(in Input) (Plan, error) {
-	p := Plan{Mesh: in.Mesh.Name, Options: in.Options}
+	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, Charts: chartsOf(in.Mesh)}
 	pending := pendingClusters(in)
 	left, err := leave(in, pending)
 	if err != nil {

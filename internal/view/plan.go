@@ -28,6 +28,7 @@ func Changes(p plan.Plan) int {
 
 // Plan shows what would change, wave by wave, cluster by cluster.
 func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
+	sources(p, pl)
 	for i, w := range pl.Waves {
 		if w.LetGo != nil {
 			fmt.Fprintf(p, "%s begins when no proxy of %s sends to %s any more\n",
