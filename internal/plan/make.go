@@ -45,7 +45,7 @@ func (in Input) removal() bool {
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
-// object without a name, a judge that says that going on would do harm.
+// object without a name, a Secret with content, a judge that says that going on would do harm.
 func Make(in Input) (Plan, error) {
 	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, Charts: chartsOf(in.Mesh)}
 	pending := pendingClusters(in)
@@ -150,6 +150,9 @@ func (d *decider) decide(want []object.Object) ([]Change, error) {
 		ref := o.Ref()
 		if ref.Name == "" || ref.Kind == "" {
 			return nil, fmt.Errorf("cluster %s: a wanted object of part %q has no kind or no name", d.cluster, o.Part)
+		}
+		if ref.Kind == "Secret" && len(object.OpenSecrets(o.Body)) > 0 {
+			return nil, fmt.Errorf("cluster %s: %s has its content in it, and a plan holds no secret", d.cluster, ref)
 		}
 		if wanted[ref] {
 			return nil, fmt.Errorf("cluster %s: %s is wanted twice", d.cluster, ref)
