@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -127,26 +128,27 @@ func listing(files map[string][]byte) string {
 
 // holds looks whether a folder holds these files and nothing else.
 func holds(dir string, files map[string][]byte) error {
-	if _, err := os.Lstat(dir); err != nil {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return cmp.Or(err, fmt.Errorf("%s is no folder", dir))
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
 		return err
 	}
+	defer root.Close()
 	seen := 0
-	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(dir, file)
-		if err != nil {
-			return err
-		}
-		want, known := files[filepath.ToSlash(name)]
+		want, known := files[name]
 		info, err := d.Info()
 		if err != nil || !known || !d.Type().IsRegular() || info.Size() != int64(len(want)) {
-			return cmp.Or(err, fmt.Errorf("%s is not as it was written", file))
+			return cmp.Or(err, fmt.Errorf("%s in %s is not as it was written", name, dir))
 		}
-		text, err := os.ReadFile(file)
-		if err != nil || string(text) != string(want) {
-			return cmp.Or(err, fmt.Errorf("%s is not as it was written", file))
+		text, err := root.ReadFile(name)
+		if err != nil || !bytes.Equal(text, want) {
+			return cmp.Or(err, fmt.Errorf("%s in %s is not as it was written", name, dir))
 		}
 		seen++
 		return nil

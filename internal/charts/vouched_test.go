@@ -163,7 +163,7 @@ func TestLocked(t *testing.T) {
 		away[strings.Replace(ref, from, gone, 1)] = digest
 	}
 	r.Locked = away
-	server := strings.Split(strings.TrimPrefix(gone, mesh.OCI), "/")[0]
+	server, _, _ := strings.Cut(strings.TrimPrefix(gone, mesh.OCI), "/")
 	r.Registry.Transport = refusing{server}
 	m, err = r.Load(t.Context(), shop(gone+":1.31.1"))
 	if err != nil {

@@ -61,7 +61,7 @@ func (g guard) lets(q *http.Request) error {
 		slices.ContainsFunc(g.plain, func(host string) bool { return sameHost(host, q.URL.Host) })
 	own := sameHost(q.URL.Host, g.registry)
 	if !g.secret || !holdsSecret(q) {
-		if !secure && !(own && g.open) {
+		if mayAnswer := secure || own && g.open; !mayAnswer {
 			return fmt.Errorf("registry %s leads to %s, and without TLS everybody on the way may answer", g.registry, to)
 		}
 		return nil

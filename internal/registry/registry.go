@@ -99,7 +99,7 @@ func (c Client) Resolve(ctx context.Context, reference string) (digest string, e
 	if err != nil {
 		return "", err
 	}
-	if head, err := remote.Head(ref, options...); err == nil {
+	if head, err := remote.Head(ref, options...); err == nil && head.Digest.Algorithm == "sha256" {
 		return head.Digest.String(), nil
 	}
 	m, err := c.Manifest(ctx, reference)

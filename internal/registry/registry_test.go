@@ -333,6 +333,32 @@ func TestDigestsAreCompared(t *testing.T) {
 	}
 }
 
+// TestResolve takes the registry's word for a tag where it is one, and the manifest's digest otherwise.
+func TestResolve(t *testing.T) {
+	const manifest = `{"schemaVersion":2,"layers":[]}`
+	claim := "sha256:" + strings.Repeat("a", 64)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Content-Length", fmt.Sprint(len(manifest)))
+		w.Header().Set("Docker-Content-Digest", claim)
+		fmt.Fprint(w, manifest)
+	}))
+	defer s.Close()
+	image, c := strings.TrimPrefix(s.URL, "http://")+"/a/b", Client{Keychain: keys{}}
+	for _, tt := range []struct{ reason, claim, reference, want string }{
+		{"a tag", claim, ":1", claim},
+		{"no claim", "", ":1", Digest([]byte(manifest))},
+		{"a claim that is no digest", "latest", ":1", Digest([]byte(manifest))},
+		{"a claim that no lock can hold", "sha512:" + strings.Repeat("a", 128), ":1", Digest([]byte(manifest))},
+		{"a digest is what it is", claim, "@sha256:" + strings.Repeat("b", 64), "sha256:" + strings.Repeat("b", 64)},
+	} {
+		claim = tt.claim
+		if got, err := c.Resolve(t.Context(), image+tt.reference); err != nil || got != tt.want {
+			t.Errorf("%s: %s, %v; want %s", tt.reason, got, err, tt.want)
+		}
+	}
+}
+
 // TestUnreachable tells what says nothing of a tag from what does.
 func TestUnreachable(t *testing.T) {
 	status := 0
