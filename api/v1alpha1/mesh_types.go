@@ -164,6 +164,11 @@ type Istio struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.contains('://') || self.startsWith('oci://')",message="charts are a folder, a release archive (.tar.gz) or oci://HOST/PATH"
 	Charts string `json:"charts,omitempty"`
+	// ChartDigests pin the charts: what has another digest is refused, wherever it came from and whatever its tag says.
+	// For charts that need none, "isthmus lock" keeps digests in a file beside the document.
+	//
+	// +optional
+	ChartDigests ChartDigests `json:"chartDigests,omitzero"`
 	// ImagePullSecrets name Secrets in istio-system with which images are pulled from a private registry
 	// (global.imagePullSecrets). Verify copies them beside its workloads for as long as these run.
 	//
@@ -229,6 +234,10 @@ type ClusterIstio struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.contains('://') || self.startsWith('oci://')",message="charts are a folder, a release archive (.tar.gz) or oci://HOST/PATH"
 	Charts string `json:"charts,omitempty"`
+	// ChartDigests of this cluster, instead of the mesh's.
+	//
+	// +optional
+	ChartDigests ChartDigests `json:"chartDigests,omitzero"`
 	// ImagePullSecrets of this cluster, instead of the mesh's.
 	//
 	// +optional
@@ -252,6 +261,40 @@ type ClusterIstio struct {
 	// +optional
 	// +listType=atomic
 	Set []string `json:"set,omitempty"`
+}
+
+// ChartDigests pin charts: those in a registry each by the digest of its manifest, a release archive as a whole.
+type ChartDigests struct {
+	// Archive is the SHA-256 of a release archive: "sha256:" and 64 hexadecimal digits, as for all of these.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[0-9a-f]{64}$')",message="a digest is written sha256: and 64 hexadecimal digits in lower case"
+	Archive string `json:"archive,omitempty"`
+	// Base is the digest of the manifest of the chart base in a registry, as helm pull and crane digest say it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[0-9a-f]{64}$')",message="a digest is written sha256: and 64 hexadecimal digits in lower case"
+	Base string `json:"base,omitempty"`
+	// Istiod is that of the chart istiod.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[0-9a-f]{64}$')",message="a digest is written sha256: and 64 hexadecimal digits in lower case"
+	Istiod string `json:"istiod,omitempty"`
+	// CNI is that of the chart cni. A chart of a registry that is not named here beside others is not used.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[0-9a-f]{64}$')",message="a digest is written sha256: and 64 hexadecimal digits in lower case"
+	CNI string `json:"cni,omitempty"`
+	// Ztunnel is that of the chart ztunnel.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:XValidation:rule="self.matches('^sha256:[0-9a-f]{64}$')",message="a digest is written sha256: and 64 hexadecimal digits in lower case"
+	Ztunnel string `json:"ztunnel,omitempty"`
 }
 
 // Discovery is how clusters learn of each other's services.

@@ -1,6 +1,7 @@
 // Package charts reads Istio's charts and profiles from where a document says they are: the manifests folder of a
-// release, a release archive, or the charts that Istio publishes in a registry. What was read from an archive or a
-// registry is kept by the digest of its content, is never changed afterwards, and is not fetched again.
+// release, a release archive, or the charts that Istio publishes in a registry. Nothing
+// is unpacked before it was read to its end and had the digest that was promised. It is kept by the digest of its
+// content, and compared with it each time it is used; what a registry sent once is not fetched again.
 //
 // Reading is all that happens here: rendering stays pure (package istio), and is handed a folder.
 package charts
@@ -14,30 +15,32 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 )
 
 // A Reader reads charts.
 type Reader struct {
 	// Cache is the folder in which content is kept by its digest. Default: isthmus/charts in the user's cache folder.
 	Cache string
-	// Keychain has the credentials of registries. Default: those that "docker login" left.
-	Keychain authn.Keychain
+	// Registry reads from registries; its zero value will do.
+	Registry registry.Client
+	// Locked are the digests of manifests in registries that the document's lock has, by oci://HOST/PATH:TAG: nothing else
+	// is read there, but what the document itself pins. nil is no lock.
+	Locked map[string]string
 }
 
 // Load returns a mesh whose Istios have charts to render from: those that the document names are read, and what it
 // leaves to them, version and tag, is filled in. A mesh of embedded charts comes back as it is.
 func (r Reader) Load(ctx context.Context, m mesh.Mesh) (mesh.Mesh, error) {
-	type key struct{ from, version string }
+	type key struct{ from, version, pins string }
 	read := map[key]mesh.Charts{}
 	load := func(i mesh.Istio) (mesh.Istio, error) {
 		if i.Charts.From == "" || i.Charts.Dir != "" {
 			return i, nil
 		}
-		k := key{i.Charts.From, i.Version}
+		k := key{i.Charts.From, i.Version, fmt.Sprint(i.Charts.Digests)}
 		if _, known := read[k]; !known {
 			found, err := r.read(ctx, i)
 			if err != nil {
@@ -61,6 +64,7 @@ func (r Reader) Load(ctx context.Context, m mesh.Mesh) (mesh.Mesh, error) {
 
 // with fills in what the charts say of themselves.
 func with(i mesh.Istio, found mesh.Charts) (mesh.Istio, error) {
+	found.Digests = i.Charts.Digests
 	i.Charts = found
 	i.Version = cmp.Or(i.Version, found.Release)
 	switch {
@@ -79,7 +83,7 @@ func with(i mesh.Istio, found mesh.Charts) (mesh.Istio, error) {
 func (r Reader) read(ctx context.Context, i mesh.Istio) (mesh.Charts, error) {
 	from := i.Charts.From
 	if strings.HasPrefix(from, mesh.OCI) {
-		return r.registry(ctx, from, i.Version)
+		return r.registry(ctx, i)
 	}
 	info, err := os.Stat(from)
 	switch {
@@ -88,9 +92,12 @@ func (r Reader) read(ctx context.Context, i mesh.Istio) (mesh.Charts, error) {
 	case err != nil:
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %w", err)
 	case info.IsDir():
+		if i.Charts.Digests != nil {
+			return mesh.Charts{}, fmt.Errorf("spec.istio.chartDigests: %s is a folder, which has no digest: name the release archive that it came from", from)
+		}
 		return folder(from, from)
 	}
-	return r.archive(ctx, from)
+	return r.archive(ctx, from, i.Charts.Digests[mesh.Archive])
 }
 
 // folder finds the manifests in a folder: in itself or, of a whole release, in manifests.
@@ -117,7 +124,7 @@ var needed = []string{
 // missing names the first needed file that a manifests folder lacks; "" if it is whole.
 func missing(f fs.FS) string {
 	for _, name := range needed {
-		if info, err := fs.Stat(f, name); err != nil || info.IsDir() {
+		if _, err := fs.ReadFile(f, name); err != nil {
 			return name
 		}
 	}

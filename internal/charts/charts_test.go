@@ -387,7 +387,7 @@ func TestCredentialsAreUsed(t *testing.T) {
 	}))
 	defer server.Close()
 	r := reader(t)
-	r.Keychain = known{}
+	r.Registry.Keychain = known{}
 	m := shop(mesh.OCI + strings.TrimPrefix(server.URL, "http://") + "/charts:1.31.1")
 	_, err := r.Load(context.Background(), m)
 	if !seen.Load() {

@@ -1,26 +1,21 @@
 package charts
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"istio.io/istio/manifests"
 
 	"isthmus.dev/isthmus/internal/istio"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 )
 
 // content is the media type of a Helm chart's layer.
@@ -43,51 +38,119 @@ var published = []struct {
 var unpublished = []string{"profiles", "charts/default", "charts/gateways"}
 
 // registry puts together a manifests folder from the charts in a registry.
-func (r Reader) registry(ctx context.Context, from, version string) (mesh.Charts, error) {
-	base, tag := strings.TrimSuffix(strings.TrimPrefix(from, mesh.OCI), "/"), version
+func (r Reader) registry(ctx context.Context, i mesh.Istio) (mesh.Charts, error) {
+	from := i.Charts.From
+	base, tag := strings.TrimSuffix(strings.TrimPrefix(from, mesh.OCI), "/"), i.Version
 	if at := strings.LastIndex(base, ":"); at > strings.LastIndex(base, "/") {
 		base, tag = base[:at], base[at+1:]
 	}
 	if strings.Count(tag, ".") < 2 {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: which release of %s? Set spec.istio.version: %s.PATCH, or write it behind the reference", from, tag, tag)
 	}
-	layers := map[string]v1.Layer{}
-	sum := sha256.New()
-	fmt.Fprintln(sum, mesh.Release) // what is not published is of this program
+	s, err := r.store()
+	if err != nil {
+		return mesh.Charts{}, err
+	}
+	f := fetching{Reader: r, store: s, base: base, tag: tag, pins: i.Charts.Digests, files: map[string][]byte{}, blobs: map[string][]byte{}}
 	for _, chart := range published {
-		layer, err := r.layer(ctx, base+"/"+chart.name+":"+tag)
-		if err != nil && chart.optional && isMissing(err) {
-			continue
-		}
-		if err != nil {
+		if err := f.fetch(ctx, chart.name, "charts/"+chart.dir+"/", chart.optional); err != nil {
 			return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: chart %s:%s: %w", from, chart.name, tag, remedied(err, base))
 		}
-		digest, err := layer.Digest()
-		if err != nil {
-			return mesh.Charts{}, fmt.Errorf("digest of chart %s: %w", chart.name, err)
-		}
-		fmt.Fprintln(sum, chart.name, digest)
-		layers[chart.name] = layer
 	}
-	dir, err := r.kept(hex.EncodeToString(sum.Sum(nil)), func(into string) error { return assemble(ctx, into, layers) })
+	if err := completed(f.files); err != nil {
+		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
+	}
+	dir, err := s.tree(f.files)
 	if err != nil {
 		return mesh.Charts{}, fmt.Errorf("spec.istio.charts: %s: %w", from, err)
 	}
-	return folder(from, dir)
-}
-
-// assemble writes the charts, and what goes with them.
-func assemble(ctx context.Context, into string, layers map[string]v1.Layer) error {
-	for _, chart := range published {
-		layer := layers[chart.name]
-		if layer == nil {
-			continue
-		}
-		if err := pull(ctx, layer, filepath.Join(into, "charts", filepath.FromSlash(chart.dir))); err != nil {
-			return fmt.Errorf("chart %s: %w", chart.name, err)
+	for digest, text := range f.blobs {
+		if err := s.putBlob(digest, text); err != nil {
+			return mesh.Charts{}, err
 		}
 	}
-	release, err := releaseOf(os.DirFS(into))
+	found, err := folder(from, dir)
+	found.Read = f.read
+	return found, err
+}
+
+// A fetching is what has been read of a folder of charts in a registry.
+type fetching struct {
+	Reader
+	store
+	base, tag string
+	pins      map[string]string
+	files     map[string][]byte // by their place in a manifests folder
+	blobs     map[string][]byte // by digest
+	read      []mesh.Chart
+	silent    bool // the registry has not answered before
+}
+
+// fetch reads a chart, if the registry and whoever vouches for it have one of that name.
+func (f *fetching) fetch(ctx context.Context, name, place string, optional bool) error {
+	found, manifest, err := f.manifest(ctx, name, optional)
+	if err != nil || found.Digest == "" {
+		return err
+	}
+	blob, err := f.chart(ctx, f.base+"/"+name, manifest)
+	if err != nil {
+		return err
+	}
+	unpacked, err := unpack(ctx, bytes.NewReader(blob), ofChart)
+	if err != nil {
+		return err
+	}
+	if unpacked["Chart.yaml"] == nil {
+		return errors.New("it holds no Chart.yaml")
+	}
+	for file, text := range unpacked {
+		f.files[place+file] = text
+	}
+	f.blobs[found.Digest], f.blobs[registry.Digest(blob)] = manifest, blob
+	f.read = append(f.read, found)
+	return nil
+}
+
+// chart is the packed chart that a manifest names, from what is kept or from the registry. Either way its bytes have the
+// size and the digest that the manifest says.
+func (f *fetching) chart(ctx context.Context, repository string, manifest []byte) ([]byte, error) {
+	layer, err := layerOf(manifest)
+	if err != nil {
+		return nil, err
+	}
+	if kept := f.blob(layer.Digest.String(), layer.Size); kept != nil {
+		return kept, nil
+	}
+	return f.Registry.Blob(ctx, repository, layer.Digest.String(), layer.Size)
+}
+
+// layerOf finds the chart in a manifest.
+func layerOf(manifest []byte) (v1.Descriptor, error) {
+	m, err := v1.ParseManifest(bytes.NewReader(manifest))
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("read its manifest: %w", err)
+	}
+	var found []v1.Descriptor
+	for _, layer := range m.Layers {
+		if string(layer.MediaType) == content {
+			found = append(found, layer)
+		}
+	}
+	if len(found) != 1 {
+		return v1.Descriptor{}, fmt.Errorf("it is no Helm chart: it has %d layers of type %s, and a chart has one", len(found), content)
+	}
+	return found[0], nil
+}
+
+// ofChart is the place of a packed file in its chart, whose files are in a folder of its name.
+func ofChart(name string) string {
+	_, file, _ := strings.Cut(name, "/")
+	return file
+}
+
+// completed adds to the charts what goes with them.
+func completed(all map[string][]byte) error {
+	release, err := releaseOf(treeFS(all))
 	if err != nil {
 		return err
 	}
@@ -96,80 +159,18 @@ func assemble(ctx context.Context, into string, layers map[string]v1.Layer) erro
 			release, istio.Version(), release)
 	}
 	for _, part := range unpublished {
-		if err := embedded(part, into); err != nil {
+		err := fs.WalkDir(manifests.FS, part, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			all[path], err = manifests.FS.ReadFile(path)
 			return err
-		}
-	}
-	return nil
-}
-
-// pull unpacks a chart, whose files are in a folder of its name.
-func pull(ctx context.Context, layer v1.Layer, into string) error {
-	r, err := layer.Compressed()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	err = unpack(ctx, r, into, func(name string) string {
-		_, file, _ := strings.Cut(name, "/")
-		return file
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(into, "Chart.yaml")); err != nil {
-		return errors.New("it holds no Chart.yaml")
-	}
-	return nil
-}
-
-// embedded copies a part of the program's own manifests.
-func embedded(part, into string) error {
-	return fs.WalkDir(manifests.FS, part, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := manifests.FS.Open(path)
+		})
 		if err != nil {
-			return err
-		}
-		info, err := f.Stat()
-		if err == nil {
-			err = write(filepath.Join(into, filepath.FromSlash(path)), f, info.Size())
-		}
-		return errors.Join(err, f.Close())
-	})
-}
-
-// layer finds a chart in a registry. Its content is not fetched yet.
-func (r Reader) layer(ctx context.Context, reference string) (v1.Layer, error) {
-	ref, err := name.ParseReference(reference)
-	if err != nil {
-		return nil, err
-	}
-	keychain := r.Keychain
-	if keychain == nil {
-		keychain = authn.DefaultKeychain
-	}
-	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithUserAgent("isthmus"))
-	if err != nil {
-		return nil, err
-	}
-	layers, err := image.Layers()
-	if err != nil {
-		return nil, err
-	}
-	for _, layer := range layers {
-		if kind, err := layer.MediaType(); err == nil && string(kind) == content {
-			return layer, nil
+			return fmt.Errorf("read this program's own %s: %w", part, err)
 		}
 	}
-	return nil, errors.New("it is no Helm chart: it has no layer of type " + content)
-}
-
-func isMissing(err error) bool {
-	var refused *transport.Error
-	return errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound
+	return nil
 }
 
 // remedied says what to do about a registry's refusal.
@@ -177,7 +178,7 @@ func remedied(err error, base string) error {
 	var refused *transport.Error
 	host, _, _ := strings.Cut(base, "/")
 	switch {
-	case isMissing(err):
+	case registry.Missing(err):
 		return fmt.Errorf("it is not there: the reference names the folder that holds base, istiod, cni and ztunnel, and spec.istio.version their tag: %w", err)
 	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
 		return fmt.Errorf("the registry refuses: docker login %s, or helm registry login %s: %w", host, host, err)

@@ -13,6 +13,7 @@ import (
 	"isthmus.dev/isthmus/internal/cluster"
 	"isthmus.dev/isthmus/internal/input"
 	"isthmus.dev/isthmus/internal/mesh"
+	"isthmus.dev/isthmus/internal/registry"
 	"isthmus.dev/isthmus/internal/screen"
 )
 
@@ -24,9 +25,13 @@ type env struct {
 	output     string
 	set        []string
 
-	dialers sync.Once
-	dialer  cluster.Dialer
+	dialers   sync.Once
+	dialer    cluster.Dialer
+	plainHTTP []string
 }
+
+// registry reads from registries and writes to them, as the flags say.
+func (e *env) registry() registry.Client { return registry.Client{PlainHTTP: e.plainHTTP} }
 
 // mesh loads the document that -f names, with --set applied.
 func (e *env) mesh() (mesh.Mesh, error) {

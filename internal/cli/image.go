@@ -96,7 +96,7 @@ func (e *env) image(ctx context.Context, flags imageFlags) error {
 	case flags.push != "":
 		progress := screen.NewProgress(e.Streams)
 		progress.Set(flags.push, "pushing")
-		result.Name, err = image.Push(ctx, img, flags.push)
+		result.Name, err = image.Push(ctx, e.registry(), img, flags.push)
 		progress.Close()
 		if err != nil {
 			return err

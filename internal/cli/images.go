@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +21,7 @@ type imageList struct {
 
 func newImages(e *env) *cobra.Command {
 	var only []string
-	var plain bool
+	var plain, digests bool
 	c := &cobra.Command{
 		Use:   "images",
 		Short: "Every image that the mesh needs, for mirrors and air gaps; no cluster is asked",
@@ -27,7 +29,12 @@ func newImages(e *env) *cobra.Command {
 verify. They are read from the rendered objects, and what the injector gives to pods is found by running it over its
 own templates. Templates that a pod must ask for by name (grpc-simple, grpc-agent) are not in it.
 
+With --digests their registries are asked where the tags lead, and each image is printed by its digest: what is pulled by
+that is the same for ever. An image goes into the document by its digest where values take a whole name:
+values.pilot.image, values.global.proxy.image, values.cni.image, values.ztunnel.image and spec.verify.image.
+
   isthmus images --plain | xargs -n 1 crane pull ...
+  isthmus images --plain --digests
   isthmus images --cluster east -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -48,21 +55,53 @@ own templates. Templates that a pod must ask for by name (grpc-simple, grpc-agen
 				return err
 			}
 			list := imageList{Mesh: eng.Mesh.Name, Images: of(all, only)}
-			return e.show(list, func(p *screen.Page) {
-				if plain {
-					for _, i := range list.Images {
-						fmt.Fprintln(p, i.Image)
-					}
-					return
+			if digests {
+				resolve(c.Context(), eng, list.Images)
+			}
+			err = e.show(list, func(p *screen.Page) {
+				if !plain {
+					imagesPage(p, list, eng.Mesh.Verify.Image != "")
 				}
-				imagesPage(p, list, eng.Mesh.Verify.Image != "")
+				for _, i := range list.Images {
+					if shown := cmp.Or(i.Pinned(), i.Image); plain && (i.Pinned() != "" || !digests) {
+						fmt.Fprintln(p, shown)
+					}
+				}
 			})
+			return cmp.Or(err, unresolved(list.Images, plain))
 		},
 	}
 	f := c.Flags()
 	f.StringSliceVar(&only, "cluster", nil, "only what this cluster needs; may be repeated")
 	f.BoolVar(&plain, "plain", false, "one image a line and nothing else")
+	f.BoolVar(&digests, "digests", false, "ask the registries where the tags lead, and print the images by digest")
 	return c
+}
+
+// resolve fills in where the tags of images lead.
+func resolve(ctx context.Context, eng engine.Engine, images []engine.Image) {
+	names := make([]string, 0, len(images))
+	for _, i := range images {
+		names = append(names, i.Image)
+	}
+	found := eng.Digests(ctx, names)
+	for n, i := range images {
+		images[n].Digest, images[n].Unknown = found[i.Image].Digest, found[i.Image].Unknown
+	}
+}
+
+// unresolved is an error where a list for programs is not whole: nobody would see what is not in it.
+func unresolved(images []engine.Image, plain bool) error {
+	var lacks []string
+	for _, i := range images {
+		if plain && i.Unknown != "" {
+			lacks = append(lacks, fmt.Sprintf("%s: %s", i.Image, i.Unknown))
+		}
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	return fmt.Errorf("not in the list, since their digests are not known:\n  %s", strings.Join(lacks, "\n  "))
 }
 
 // of are the images that clusters need; all if none is named.
@@ -83,9 +122,14 @@ func of(all []engine.Image, clusters []string) []engine.Image {
 func imagesPage(p *screen.Page, list imageList, verify bool) {
 	rows := [][]string{{p.Bold("IMAGE"), p.Bold("CLUSTERS"), p.Bold("FOR")}}
 	for _, i := range list.Images {
-		rows = append(rows, []string{i.Image, strings.Join(i.Clusters, ", "), strings.Join(short(i.For), ", ")})
+		rows = append(rows, []string{cmp.Or(i.Pinned(), i.Image), strings.Join(i.Clusters, ", "), strings.Join(short(i.For), ", ")})
 	}
 	fmt.Fprint(p, screen.Columns(rows))
+	for _, i := range list.Images {
+		if i.Unknown != "" {
+			fmt.Fprintf(p, "%s %s: where its tag leads is not known: %s\n", p.Mark(screen.Hmm), i.Image, i.Unknown)
+		}
+	}
 	if !verify {
 		fmt.Fprintf(p, "%s verify's image is not in it: spec.verify.image is not set (isthmus image makes one)\n", p.Mark(screen.Hmm))
 	}

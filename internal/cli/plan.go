@@ -23,16 +23,10 @@ func (e *env) engine() (engine.Engine, error) {
 	if err != nil {
 		return engine.Engine{}, err
 	}
-	return engine.Engine{Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader, Renderings: charts.Renderings{}}, nil
-}
-
-// charted is engine for what computes wanted objects: with the charts that the document names.
-func (e *env) charted(ctx context.Context) (engine.Engine, error) {
-	eng, err := e.engine()
-	if err != nil {
-		return engine.Engine{}, err
-	}
-	return eng.LoadCharts(ctx)
+	return engine.Engine{
+		Mesh: m, Dial: e.dial, Now: time.Now, Rand: rand.Reader,
+		Charts: charts.Reader{Registry: e.registry()}, Renderings: charts.Renderings{},
+	}, nil
 }
 
 func newPlan(e *env) *cobra.Command {
@@ -47,6 +41,10 @@ is shown with its owner; --adopt shows what taking over an Istio that istioctl o
 that is no longer in the document is shown with what goes there and in the others: --leave NAME=CONTEXT, or spec.former, says
 how it is reached, since a record in a cluster is not obeyed; one that does not answer is pending until it does. A cluster
 of the document that is not the one that records know stops everything, until --new-cluster says that it was made anew.
+
+Charts of a registry are shown with the digest that they were read by, and who vouches for it: the document, its lock
+(isthmus lock), or nobody but the registry. With a lock the images are looked up as well, and those whose tag has moved
+are named; a registry that does not answer leaves that open.
 
 With --out FILE (or -o FILE, where FILE has a dot or a slash in it) the plan is kept: isthmus apply FILE does that very
 plan, or refuses and says what has moved since. With --from FILE it is made from facts that isthmus facts recorded,
@@ -96,10 +94,15 @@ func (e *env) plan(ctx context.Context, o planOptions) error {
 		}
 		decide = func(context.Context) (engine.Prospect, error) { return eng.PlanFrom(now) }
 	}
+	images, err := e.lockedImages(ctx, eng, o.from == "")
+	if err != nil {
+		return err
+	}
 	prospect, err := e.prospect(ctx, decide)
 	if err != nil {
 		return err
 	}
+	prospect.Plan.Images = images()
 	if err := o.members.known(eng.Mesh, prospect); err != nil {
 		return err
 	}
@@ -129,6 +132,21 @@ func nothingRead(p engine.Prospect) bool {
 		}
 	}
 	return true
+}
+
+// lockedImages begins to ask registries whether the images of the document's lock have moved, while clusters are read,
+// and returns what waits for the answer.
+func (e *env) lockedImages(ctx context.Context, eng engine.Engine, ask bool) (func() []plan.LockedImage, error) {
+	lock, err := e.locked()
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil || !ask {
+		return func() []plan.LockedImage { return nil }, nil
+	}
+	answer := make(chan []plan.LockedImage, 1)
+	go func() { answer <- eng.LockedImages(ctx, lock.Images) }()
+	return func() []plan.LockedImage { return <-answer }, nil
 }
 
 func planNext(p *screen.Page, pl plan.Plan, o planOptions) {

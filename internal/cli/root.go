@@ -44,6 +44,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 	f.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
 	f.StringVarP(&e.output, "output", "o", "", "json or yaml instead of the form for people")
 	f.StringArrayVar(&e.set, "set", nil, "path=value over the document, as in istioctl; may be repeated")
+	f.StringSliceVar(&e.plainHTTP, "plain-http", nil, "a registry, HOST[:PORT], that may be spoken to without TLS, credentials included; may be repeated")
 	root.AddGroup(&cobra.Group{ID: "mesh", Title: "The mesh:"}, &cobra.Group{ID: "more", Title: "More:"})
 	for _, add := range []struct {
 		group string
@@ -61,6 +62,7 @@ Write one short document, read one plan, and watch real calls prove the result:
 		{"mesh", newUninstall},
 		{"more", newRender},
 		{"more", newImages},
+		{"more", newLock},
 		{"more", newFacts},
 		{"more", newAccess},
 		{"more", newAnalyze},

@@ -67,6 +67,21 @@ type Image struct {
 	Image    string   `json:"image"`
 	Clusters []string `json:"clusters"`
 	For      []string `json:"for"`
+	// Digest is where the tag leads, where somebody asked and the registry said so; Unknown is why it did not.
+	Digest  string `json:"digest,omitempty"`
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// Pinned is the image by its digest, which no registry can change; "" where that is not known.
+func (i Image) Pinned() string {
+	if i.Digest == "" {
+		return ""
+	}
+	name, _, _ := strings.Cut(i.Image, "@")
+	if at := strings.LastIndex(name, ":"); at > strings.LastIndex(name, "/") {
+		name = name[:at]
+	}
+	return name + "@" + i.Digest
 }
 
 // Images lists every image that the clusters of a mesh need, sorted by name: those of the wanted objects, those that

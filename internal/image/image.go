@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"isthmus.dev/isthmus/internal/registry"
 	"isthmus.dev/isthmus/oci"
 )
 
@@ -81,15 +81,16 @@ func Save(w io.Writer, img v1.Image, tag string) error {
 	return nil
 }
 
-// Push writes an image to a registry, with the credentials that "docker login" left, and returns the reference
-// by digest.
-func Push(ctx context.Context, img v1.Image, to string) (string, error) {
-	ref, err := name.ParseReference(to)
+// Push writes an image to a registry, and returns the reference by digest.
+func Push(ctx context.Context, c registry.Client, img v1.Image, to string) (string, error) {
+	ref, err := c.Reference(to)
 	if err != nil {
 		return "", fmt.Errorf("image name: %w", err)
 	}
-	err = remote.Write(ref, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithUserAgent("isthmus"))
+	options, err := c.Options(ctx, ref)
+	if err == nil {
+		err = remote.Write(ref, img, options...)
+	}
 	if err != nil {
 		return "", fmt.Errorf("push image %s: %w", to, err)
 	}

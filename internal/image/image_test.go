@@ -21,6 +21,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	reg "isthmus.dev/isthmus/internal/registry"
 )
 
 // self is this test's own program, whatever it is: what an image is made of does not matter to how it is made.
@@ -135,7 +137,7 @@ func TestPushKeepsTheImageID(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := strings.TrimPrefix(s.URL, "http://") + "/isthmus:dev"
-	byDigest, err := Push(t.Context(), img, to)
+	byDigest, err := Push(t.Context(), reg.Client{}, img, to)
 	if err != nil {
 		t.Fatal(err)
 	}

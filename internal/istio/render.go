@@ -114,6 +114,9 @@ func renderAnew(cluster string, in map[string]any, sets []string) (bodies []*uns
 	}
 	for _, c := range components {
 		for _, x := range c.Manifests {
+			if err := noSecret(c.Component, x.Unstructured); err != nil {
+				return nil, nil, fmt.Errorf("cluster %s: %w", cluster, err)
+			}
 			bodies = append(bodies, x.Unstructured)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 func (j *judge) agree(doc v1alpha1.Mesh) {
 	j.name(doc.Name)
 	j.releases(doc.Spec)
+	j.pins(doc.Spec)
 	j.contexts(doc.Spec.Clusters)
 	j.controlPlanes(doc.Spec)
 	j.together(doc.Spec)
@@ -60,6 +61,28 @@ func (j *judge) releases(spec v1alpha1.MeshSpec) {
 			say(item("spec.clusters", i)+".istio.version", c.Istio.Version)
 		}
 	}
+}
+
+// pins looks whether there are charts for the digests that are given.
+func (j *judge) pins(spec v1alpha1.MeshSpec) {
+	none := v1alpha1.ChartDigests{}
+	look := func(path, charts string, pins v1alpha1.ChartDigests) {
+		digests := digestsOf(pins)
+		_, archive := digests[Archive]
+		switch packed := strings.HasPrefix(charts, OCI); {
+		case pins == none:
+		case charts == "":
+			j.say(path, "there are digests, and no charts are named whose they could be", "name them in spec.istio.charts; what this program carries needs no digest")
+		case packed && (pins.Base == "" || pins.Istiod == "" || archive):
+			j.say(path, "charts in a registry are pinned by base and istiod at least, and by no archive", "write base and istiod, and cni and ztunnel where a profile needs them")
+		case !packed && (!archive || len(digests) > 1):
+			j.say(path, "charts in files are pinned as a whole", "write archive: and the SHA-256 of the .tar.gz, and nothing else")
+		}
+	}
+	for i, c := range spec.Clusters {
+		look(item("spec.clusters", i)+".istio.chartDigests", cmp.Or(c.Istio.Charts, spec.Istio.Charts), c.Istio.ChartDigests)
+	}
+	look("spec.istio.chartDigests", spec.Istio.Charts, spec.Istio.ChartDigests)
 }
 
 // minor is "1.31" of "1.31.1".

@@ -11,10 +11,10 @@ import (
 // and unpacked charts lie does not count, nor how those are reached that were members: what goes there is told by the
 // plan.
 func (m Mesh) Digest() (string, error) {
-	m.Source, m.Istio.Charts.Dir, m.Former = "", "", nil
+	m.Source, m.Istio.Charts.Dir, m.Istio.Charts.Read, m.Former = "", "", nil, nil
 	clusters := make([]Cluster, len(m.Clusters))
 	for i, c := range m.Clusters {
-		c.Kubeconfig, c.Istio.Charts.Dir = "", ""
+		c.Kubeconfig, c.Istio.Charts.Dir, c.Istio.Charts.Read = "", "", nil
 		clusters[i] = c
 	}
 	m.Clusters = clusters

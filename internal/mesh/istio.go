@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,7 +39,10 @@ func istioOf(all v1alpha1.Istio, own v1alpha1.ClusterIstio, source string) Istio
 		if !strings.HasPrefix(from, OCI) {
 			from = beside(source, from)
 		}
-		i.Charts = Charts{From: from}
+		i.Charts = Charts{From: from, Digests: digestsOf(all.ChartDigests)}
+		if own.Charts != "" || own.ChartDigests != (v1alpha1.ChartDigests{}) {
+			i.Charts.Digests = digestsOf(own.ChartDigests) // other charts have other digests
+		}
 	}
 	switch {
 	case i.Charts.From == "":
@@ -48,6 +52,19 @@ func istioOf(all v1alpha1.Istio, own v1alpha1.ClusterIstio, source string) Istio
 	}
 	i.Tag = tagOf(all, own, i)
 	return i
+}
+
+// Archive is the name under which the digest of a release archive stands among those of charts.
+const Archive = "archive"
+
+// digestsOf are the digests that are there, by the name of the chart.
+func digestsOf(d v1alpha1.ChartDigests) map[string]string {
+	all := map[string]string{Archive: d.Archive, "base": d.Base, "istiod": d.Istiod, "cni": d.CNI, "ztunnel": d.Ztunnel}
+	maps.DeleteFunc(all, func(_, digest string) bool { return digest == "" })
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // releaseOf is the release that a reference to charts in a registry asks for by its tag, else this program's.

@@ -73,11 +73,36 @@ type Istio struct {
 type Charts struct {
 	// From is a folder, a release archive or an oci:// reference.
 	From string
+	// Digests are those that the document pins, by the chart's name, or Archive; nil where it pins none.
+	Digests map[string]string
+	// Read are those that were read, from a registry or an archive.
+	Read []Chart
 	// Dir is a folder in the layout of a release's manifests.
 	Dir string
 	// Release is what they are of, "1.31.1"; "1.31" where they do not say the patch.
 	Release string
 }
+
+// A Chart is one that was read, and what vouches for it.
+type Chart struct {
+	// Reference is oci://HOST/PATH:TAG, or the archive's file.
+	Reference string `json:"reference"`
+	// Digest is the manifest's in the registry, or the archive's.
+	Digest string `json:"digest"`
+	// By is who says that this is the digest; "" where only the registry does, which may say another one tomorrow.
+	By Voucher `json:"by,omitempty"`
+	// Unasked tells that the registry could not be asked whether the tag still leads to this digest.
+	Unasked bool `json:"unasked,omitempty"`
+}
+
+// A Voucher says that a digest is the right one.
+type Voucher string
+
+// The vouchers: the document's own pins, and the lock beside it.
+const (
+	ByDocument Voucher = "document"
+	ByLock     Voucher = "lock"
+)
 
 // Value is what the values say at a path of keys: "pilot", "resources". nil where they say nothing.
 func (i Istio) Value(keys ...string) any { return at(i.Values, keys...) }
@@ -86,8 +111,8 @@ func (i Istio) Value(keys ...string) any { return at(i.Values, keys...) }
 type Trust struct {
 	Domain string
 	// ExistingRoot tells that the clusters' certificate authorities are somebody else's to make; RootTTL is then zero.
-	ExistingRoot    bool
-	RootTTL         time.Duration
+	ExistingRoot bool
+	RootTTL      time.Duration
 	// RootFingerprint is the root that is meant: 64 hexadecimal digits; "" where the document does not say.
 	RootFingerprint string
 	IntermediateTTL time.Duration

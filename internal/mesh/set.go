@@ -10,8 +10,9 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"isthmus.dev/isthmus/internal/yamldoc"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+
+	"isthmus.dev/isthmus/internal/yamldoc"
 )
 
 // override lays one "path=value" over the document, as istioctl's --set does:

@@ -50,9 +50,9 @@ func (in Input) removal() bool {
 }
 
 // Make decides what will change in every cluster of a mesh. Errors: two wanted objects of one name, a wanted
-// object without a name, a judge that says that going on would do harm.
+// object without a name, a Secret with content, a judge that says that going on would do harm.
 func Make(in Input) (Plan, error) {
-	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, UIDs: uids(in.Now), Conflicts: otherClusters(in)}
+	p := Plan{Mesh: in.Mesh.Name, Options: in.Options, UIDs: uids(in.Now), Conflicts: otherClusters(in), Charts: chartsOf(in.Mesh)}
 	passed, disputed := doubted(in)
 	p.Doubted, p.Conflicts = passed, append(p.Conflicts, disputed...)
 	if home := in.Now.Clusters[in.Mesh.Home().Name]; home.Answered() {
@@ -167,14 +167,26 @@ type decider struct {
 // unlisted is how many objects a cluster has that nobody listed as wanted: the inventory, and its namespace.
 const unlisted = 2
 
+// fit refuses a wanted object that no plan can hold.
+func fit(o object.Object) error {
+	ref := o.Ref()
+	switch {
+	case ref.Name == "" || ref.Kind == "":
+		return fmt.Errorf("a wanted object of part %q has no kind or no name", o.Part)
+	case ref.Kind == "Secret" && len(object.OpenSecrets(o.Body)) > 0:
+		return fmt.Errorf("%s has its content in it, and a plan holds no secret", ref)
+	}
+	return nil
+}
+
 func (d *decider) decide(want []object.Object) ([]Change, error) {
 	want = d.withSystem(want)
 	wanted := make(map[object.Ref]bool, len(want))
 	changes := d.room[:0:len(d.room)]
 	for _, o := range want {
 		ref := o.Ref()
-		if ref.Name == "" || ref.Kind == "" {
-			return nil, fmt.Errorf("cluster %s: a wanted object of part %q has no kind or no name", d.cluster, o.Part)
+		if err := fit(o); err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 		}
 		if wanted[ref] {
 			return nil, fmt.Errorf("cluster %s: %s is wanted twice", d.cluster, ref)

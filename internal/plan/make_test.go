@@ -320,6 +320,15 @@ func TestBadWants(t *testing.T) {
 	}
 }
 
+func TestNoPlanHasASecret(t *testing.T) {
+	w := newWorld("a")
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: istio-system}\n"
+	w.want.Add("a", obj(object.PartControlPlane, secret+"stringData: {a: CANARY}\n"))
+	if p, err := Make(w.input()); err == nil || !strings.Contains(err.Error(), "Secret istio-system/s has its content in it") || strings.Contains(err.Error(), "CANARY") {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func TestUnreadAndForeign(t *testing.T) {
 	w := newWorld("a")
 	ref := object.Ref{Kind: "Secret", Namespace: "istio-system", Name: "cacerts"}

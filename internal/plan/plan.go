@@ -3,11 +3,13 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -133,6 +135,10 @@ type Plan struct {
 	DoubtedRoots []DoubtedRoot `json:"doubtedRoots,omitempty"`
 	// Stays are namespaces that stay though all that is Isthmus's goes from them.
 	Stays []Stay `json:"stays,omitempty"`
+	// Charts are what the control planes are rendered from, where that is not what the program carries.
+	Charts []mesh.Chart `json:"charts,omitempty"`
+	// Images are those of the document's lock, and whether their tags have moved; none where nobody asked.
+	Images []LockedImage `json:"images,omitempty"`
 	// Leftovers belong to an Istio that somebody else installed and to nothing in the document: they are left alone.
 	Leftovers []Leftover `json:"leftovers,omitempty"`
 }
@@ -158,6 +164,35 @@ type Stay struct {
 	Cluster   string `json:"cluster"`
 	Namespace string `json:"namespace"`
 	Why       string `json:"why"` // what is in it, as a sentence
+}
+
+// A LockedImage is an image whose digest the document's lock has. What a plan writes does not depend on it: nodes pull by
+// the tag.
+type LockedImage struct {
+	Image  string `json:"image"`
+	Locked string `json:"locked"`
+	// Now is where the tag leads, "" where that is not known; Unknown says why then.
+	Now     string `json:"now,omitempty"`
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// Moved tells whether the tag leads elsewhere than the lock says.
+func (i LockedImage) Moved() bool { return i.Now != "" && i.Now != i.Locked }
+
+// chartsOf are the charts that the clusters of a mesh are rendered from, sorted.
+func chartsOf(m mesh.Mesh) []mesh.Chart {
+	var all []mesh.Chart
+	for _, c := range m.Clusters {
+		for _, chart := range c.Istio.Charts.Read {
+			if !slices.Contains(all, chart) {
+				all = append(all, chart)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b mesh.Chart) int {
+		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Digest, b.Digest))
+	})
+	return all
 }
 
 // A Pending cluster and why.

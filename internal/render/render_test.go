@@ -172,6 +172,50 @@ func TestSecretsAreWrittenOnlyWhenFilledAndNeverRemoved(t *testing.T) {
 	}
 }
 
+// TestSecretFilesAreTheirOwnersAlone: whatever a Secret holds, and whatever mode or link was in the file's place.
+func TestSecretFilesAreTheirOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	clusters := twoClusters()[:1]
+	clusters[0].Items = []Item{item(plan.StageControlPlane, "Secret", "token", "")}
+	mustWrite(t, dir, clusters)
+	file := filepath.Join(dir, "east", "secret_n_token.yaml")
+	mode := func() os.FileMode {
+		info, err := os.Lstat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode()
+	}
+	if mode() != 0o600 {
+		t.Errorf("mode %v", mode())
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if w := mustWrite(t, dir, clusters); mode() != 0o600 || len(w.Changed) != 1 {
+		t.Errorf("a file that others could read: mode %v, %+v", mode(), w)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{file, file + ".part"} {
+		if err := os.WriteFile(other, append(text, "# other\n"...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Remove(at)
+		if err := os.Symlink(other, at); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, dir, clusters)
+		kept, err := os.ReadFile(other)
+		if err != nil || !strings.HasSuffix(string(kept), "# other\n") || mode() != 0o600 {
+			t.Errorf("%s as a link: the other file is %q, mode %v, %v", at, kept, mode(), err)
+		}
+	}
+}
+
 func TestFoldersOfOthersAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "west"), 0o700); err != nil {

@@ -83,7 +83,7 @@ func (c Cluster) write(dir string, done *Written) error {
 			return err
 		}
 		now[i.Name()] = true
-		if err := put(filepath.Join(folder, i.Name()), text, i.Filled, done); err != nil {
+		if err := put(filepath.Join(folder, i.Name()), text, i.Object.Ref().Kind == "Secret", done); err != nil {
 			return err
 		}
 	}
@@ -129,21 +129,28 @@ func listed(folder string) ([]string, error) {
 
 // put writes a file if it is other than before: beside it and then renamed, so that nobody reads half of one.
 func put(file string, text []byte, secret bool, done *Written) error {
-	if before, err := os.ReadFile(file); err == nil && bytes.Equal(before, text) {
-		return nil
-	}
 	mode := fs.FileMode(0o644)
 	if secret {
 		mode = 0o600
+	}
+	info, err := os.Lstat(file)
+	as := err == nil && info.Mode().IsRegular() && (!secret || info.Mode().Perm()&^mode == 0)
+	if before, err := os.ReadFile(file); as && err == nil && bytes.Equal(before, text) {
+		return nil
 	}
 	part := file + ".part"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may be of another mode
 		return err
 	}
-	if err := os.WriteFile(part, text, mode); err != nil {
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) // a link that somebody puts there is not followed
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(part, file); err != nil {
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(part, file)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(part))
 	}
 	done.Changed = append(done.Changed, file)

@@ -139,7 +139,7 @@ type Refusal struct {
 	Repeated int           `json:"repeated"`
 	Lost     int           `json:"lost"`
 	Result   *probe.Result `json:"result,omitempty"`
-	Reasons []Reason      `json:"reasons,omitempty"`
+	Reasons  []Reason      `json:"reasons,omitempty"`
 }
 
 // A Reason is a broken link.

@@ -9,8 +9,8 @@ import (
 
 	"isthmus.dev/isthmus/internal/facts"
 	"isthmus.dev/isthmus/internal/mesh"
-	"isthmus.dev/isthmus/internal/probe"
 	"isthmus.dev/isthmus/internal/object"
+	"isthmus.dev/isthmus/internal/probe"
 	"isthmus.dev/isthmus/internal/traffic"
 )
 

@@ -39,7 +39,7 @@ type fakeMesh struct {
 	words           []string        // of commands, and all objects
 	open            map[string]bool // clusters whose ingress gateway was given verify's Gateway
 	seen            map[string]int
-	again    map[string]int // calls that were made some more times
+	again           map[string]int // calls that were made some more times
 	placed, removed []string
 	looks           int
 }

@@ -35,6 +35,7 @@ func Plan(p *screen.Page, pl plan.Plan, o PlanOptions) {
 	for _, r := range pl.DoubtedRoots {
 		fmt.Fprintf(p, "%s %s keeps what says that it is the mesh's root (fingerprint %s): %s\n", p.Mark(screen.Hmm), r.Cluster, r.Fingerprint, r.Why)
 	}
+	sources(p, pl)
 	for i, w := range pl.Waves {
 		if w.LetGo != nil {
 			fmt.Fprintf(p, "%s begins when no proxy of %s sends to %s any more\n",

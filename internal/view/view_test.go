@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isthmus.dev/isthmus/internal/apply"
+	"isthmus.dev/isthmus/internal/mesh"
 	"isthmus.dev/isthmus/internal/object"
 	"isthmus.dev/isthmus/internal/plan"
 	"isthmus.dev/isthmus/internal/screen"
@@ -67,5 +68,35 @@ wave 1 · east  east-west gateway ✔ 192.0.2.1
 `, "\n")
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("a log of apply (-want +got):\n%s", diff)
+	}
+}
+
+func TestPlanSaysWhoVouches(t *testing.T) {
+	show := func(pl plan.Plan) string {
+		var b bytes.Buffer
+		Plan(screen.NewPage(&b, false), pl, PlanOptions{})
+		return b.String()
+	}
+	chart := func(by mesh.Voucher, unasked bool) plan.Plan {
+		return plan.Plan{Charts: []mesh.Chart{{Reference: "oci://r.test/charts/base:1.31.1", Digest: "sha256:ab", By: by, Unasked: unasked}}}
+	}
+	const only = "only the registry says"
+	for _, tt := range []struct {
+		reason    string
+		plan      plan.Plan
+		want, not string
+	}{
+		{"embedded charts are not spoken of", plan.Plan{}, "Nothing to change", "charts"},
+		{"nobody vouches", chart("", false), only, "as the lock"},
+		{"the document does", chart(mesh.ByDocument, false), "base:1.31.1\n  sha256:ab as the document says", only},
+		{"the lock does", chart(mesh.ByLock, false), "sha256:ab as the lock says", only},
+		{"the registry is not there", chart(mesh.ByLock, true), "whether the tag has moved is not known", only},
+		{"an archive is a file of one's own", plan.Plan{Charts: []mesh.Chart{{Reference: "istio.tar.gz", Digest: "sha256:ab"}}}, "istio.tar.gz\n  sha256:ab", only},
+		{"an image that moved", plan.Plan{Images: []plan.LockedImage{{Image: "a:1", Locked: "sha256:1", Now: "sha256:2"}, {Image: "b:1", Locked: "sha256:1", Now: "sha256:1"}}}, "image a:1 has moved: its tag leads to sha256:2 now, and the lock says sha256:1", "b:1"},
+		{"an image of which nothing is known", plan.Plan{Images: []plan.LockedImage{{Image: "a:1", Locked: "sha256:1", Unknown: "refused"}}}, "of 1 of 1 images", "has moved:"},
+	} {
+		if got := show(tt.plan); !strings.Contains(got, tt.want) || strings.Contains(got, tt.not) {
+			t.Errorf("%s: want %q and not %q in:\n%s", tt.reason, tt.want, tt.not, got)
+		}
 	}
 }
