@@ -164,7 +164,7 @@ func TestWhatIsSeenOfACluster(t *testing.T) {
 		{"whose inventories there are", c.Inventories, []string{"shop"}},
 		{"a key that belongs to its certificate", c.Secrets["istio-system/cacerts"].KeyMatches, true},
 		{"who signed", c.Secrets["istio-system/cacerts"].Certificates["ca-cert.pem"][0].IssuedBy, c.Secrets["istio-system/cacerts"].Certificates["root-cert.pem"][0].Fingerprint},
-		{"annotations without copies of the content", c.Secrets["istio-system/cacerts"].Annotations, map[string]string{"note": "x"}},
+		{"annotations without copies of the content", c.Secrets["istio-system/cacerts"].Annotations, map[string]string(nil)},
 		{"where a remote secret leads", c.Secrets["istio-system/istio-remote-secret-west"].Kubeconfigs["west"].Server, "https://west:6443"},
 		{"for whom", c.Secrets["istio-system/istio-remote-secret-west"].Kubeconfigs["west"].Subject, "system:serviceaccount:a:b"},
 		{"until when", c.Secrets["istio-system/istio-remote-secret-west"].Kubeconfigs["west"].NotAfter, time.Unix(1900000000, 0).UTC()},

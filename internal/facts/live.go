@@ -2,7 +2,11 @@ package facts
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -197,7 +201,7 @@ func (g *gatherer) definition(ctx context.Context, name string) (*metav1.Partial
 	return all.Items[i].DeepCopy(), nil
 }
 
-// hide replaces every value of a Secret by its digest, and takes away the annotations that hold copies of it.
+// hide replaces every value of a Secret by its digest, and leaves only annotations that hold no copy of it.
 func hide(u *unstructured.Unstructured) {
 	data, _, _ := unstructured.NestedMap(u.Object, "data") // data of another type is dropped below
 	for k, v := range data {
@@ -214,9 +218,26 @@ func hide(u *unstructured.Unstructured) {
 		u.Object["data"] = data
 	}
 	if notes := u.GetAnnotations(); notes != nil {
-		u.SetAnnotations(withoutCopies(notes))
+		u.SetAnnotations(publicNotes(notes))
 	}
 }
 
-// Digest stands for a secret value in Live: equal values have equal digests, and nothing else can be told from it.
-func Digest(value []byte) string { return "sha256:" + sum(value) }
+// salt is different in every run: a digest in a file lets nobody try values until one fits.
+var salt = func() []byte {
+	raw := make([]byte, sha256.Size)
+	if _, err := rand.Read(raw); err != nil { // it never fails
+		panic(err)
+	}
+	return raw
+}()
+
+// digestPrefix begins a Digest.
+const digestPrefix = "hmac-sha256:"
+
+// Digest stands for a secret value in Live: equal values have equal digests within one run, and nothing else can be told
+// from it.
+func Digest(value []byte) string {
+	mac := hmac.New(sha256.New, salt)
+	mac.Write(value)
+	return digestPrefix + hex.EncodeToString(mac.Sum(nil))
+}

@@ -337,4 +337,4 @@ func plain(text []byte) bool {
 	return true
 }
 
-func isDigest(text []byte) bool { return bytes.HasPrefix(text, []byte("sha256:")) }
+func isDigest(text []byte) bool { return bytes.HasPrefix(text, []byte(digestPrefix)) }

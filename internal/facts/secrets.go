@@ -88,7 +88,7 @@ func (g *gatherer) keep(s *Secret) {
 // Reduce leaves of a Secret what the world may know: certificates, addresses and dates, and no private byte.
 func Reduce(s corev1.Secret) *Secret {
 	out := &Secret{
-		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: withoutCopies(s.Annotations),
+		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: publicNotes(s.Annotations),
 		Keys: slices.Sorted(maps.Keys(s.Data)), Certificates: map[string][]Certificate{}, Kubeconfigs: map[string]Kubeconfig{},
 	}
 	remote := s.Labels[object.LabelRemoteSecret] == "true"
@@ -127,6 +127,27 @@ func withoutCopies(notes map[string]string) map[string]string {
 		delete(notes, k)
 	}
 	return notes
+}
+
+// noted are the annotations of a Secret that a plan needs: ours, Istio's, and those that tell whose it is. Any other may
+// hold a copy of the content: which tools keep one nobody can list.
+var noted = []string{"isthmus.dev/", "networking.istio.io/", "meta.helm.sh/", "argocd.argoproj.io/tracking-id", "kubernetes.io/service-account."}
+
+// longestNote is how long such an annotation may be, in bytes: names and times are shorter, and copies are longer.
+const longestNote = 512
+
+// publicNotes are the annotations of a Secret that may be known.
+func publicNotes(notes map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range notes {
+		if len(v) <= longestNote && slices.ContainsFunc(noted, func(p string) bool { return strings.HasPrefix(k, p) }) {
+			out[k] = v
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 func parse(data []byte) []*x509.Certificate {

@@ -305,6 +305,11 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 			Action: Delete, Reason: "nothing is left to list",
 		}, nil
 	}
+	if n := held(o.Body); n > mostHeld {
+		d.conflict(o.Ref(), "", fmt.Sprintf("would list %d objects and %d clusters in %d bytes, and a ConfigMap holds %d", len(refs), len(d.members), n, mostHeld),
+			"let spec.resources bring fewer objects into this cluster, or make two meshes of this one")
+		return nil, nil
+	}
 	c, err := d.change(o)
 	if err != nil || c == nil {
 		return nil, err
@@ -325,8 +330,39 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 			return nil, fmt.Errorf("cluster %s: %w", d.cluster, err)
 		}
 		c.First = &first
+		d.tooLarge(first) // of what was and what will be, while both are there
 	}
 	return c, nil
+}
+
+// mostHeld is how much a ConfigMap or a Secret holds, in bytes (Kubernetes: pkg/apis/core, MaxSecretSize, which is that of
+// ConfigMaps too).
+const mostHeld = 1 << 20
+
+// held is how much a ConfigMap or a Secret holds.
+func held(body *unstructured.Unstructured) int {
+	n := 0
+	for _, field := range []string{"data", "binaryData", "stringData"} {
+		data, _, _ := unstructured.NestedFieldNoCopy(body.Object, field) // what is no map an API server refuses in its own words
+		values, _ := data.(map[string]any)
+		for _, v := range values {
+			s, _ := v.(string)
+			n += len(s)
+		}
+	}
+	return n
+}
+
+// tooLarge notes an object that no API server would take.
+func (d *decider) tooLarge(o object.Object) bool {
+	if kind := o.Body.GetKind(); kind != "ConfigMap" && kind != "Secret" {
+		return false
+	}
+	n := held(o.Body)
+	if n > mostHeld {
+		d.conflict(o.Ref(), "", fmt.Sprintf("would hold %d bytes, and a %s holds %d", n, o.Body.GetKind(), mostHeld), "make it smaller, or split it")
+	}
+	return n > mostHeld
 }
 
 // hasLabels tells whether an object has any label. GetLabels copies them, which of all objects of a large mesh is much.

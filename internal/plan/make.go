@@ -279,6 +279,9 @@ func (d *decider) change(o object.Object) (*Change, error) {
 		Cluster: d.cluster, Object: ref, Part: o.Part, Stage: StageOf(ref, o.Part, o.Sealed),
 		Reason: o.Reason, Action: Create, Seal: o.Sealed != nil,
 	}
+	if d.tooLarge(o) {
+		return nil, nil
+	}
 	if why := d.now.Unread[ref]; why != "" {
 		d.conflict(ref, "", "cannot be read: "+why)
 		return nil, nil

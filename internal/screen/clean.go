@@ -92,7 +92,7 @@ func short(text string) string {
 type people struct{ w io.Writer }
 
 func (p people) Write(text []byte) (int, error) {
-	if _, err := io.WriteString(p.w, shown(string(text))); err != nil {
+	if _, err := p.w.Write([]byte(shown(string(text)))); err != nil {
 		return 0, err
 	}
 	return len(text), nil
