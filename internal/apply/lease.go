@@ -33,10 +33,12 @@ type Lock struct {
 	Dead func(Holder) bool
 	// Steal takes the Lease of whoever holds it.
 	Steal bool
-	// For is how long a Lease lasts that nobody renews. Zero: 60 s.
+	// For is how long a Lease lasts that nobody renews, by the clock of whoever watches it. Zero: 60 s.
 	For time.Duration
 	// Every is how often it is renewed. Zero: 10 s.
 	Every time.Duration
+	// Clock is time that passes while the machine is suspended too; nil: patience.Elapsed.
+	Clock func() time.Duration
 }
 
 // A Holder is who holds a lock.
@@ -73,12 +75,12 @@ func LockName(mesh string) string { return "isthmus-lock-" + mesh }
 type LockedError struct {
 	Mesh, Cluster string
 	Holder        Holder
-	Since, Ends   time.Time
+	Since         time.Time // by the holder's clock
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("cluster %s: mesh %s is being changed by %s since %s\n  Wait for that run; if it is no more, the lock ends by itself at %s. If you know that it is dead: --steal-lock",
-		e.Cluster, e.Mesh, e.Holder, e.Since.UTC().Format(time.TimeOnly+" MST"), e.Ends.UTC().Format(time.TimeOnly+" MST"))
+	return fmt.Sprintf("cluster %s: mesh %s is being changed by %s since %s, who renewed the lock a moment ago\n  Wait for that run; when nobody renews the lock any more it is free by itself. If you know that the run is dead: --steal-lock",
+		e.Cluster, e.Mesh, e.Holder, e.Since.UTC().Format(time.TimeOnly+" MST"))
 }
 
 // locks are the Leases that a run holds. The zero and the nil value hold none.
@@ -94,8 +96,10 @@ type locks struct {
 
 type held struct {
 	lease *coordinationv1.Lease
-	stop  context.CancelFunc
-	done  chan struct{}
+	// renewed is when the last renewal that was answered was begun: the Lease is ours for that long at least.
+	renewed time.Duration
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // lock takes the Leases for a plan that writes. The context that it returns ends when one of them is lost.
@@ -106,6 +110,9 @@ func (r *run) lock(ctx context.Context, p plan.Plan) (context.Context, func(), e
 	ctx, lose := context.WithCancelCause(ctx)
 	l := &locks{run: r, lock: *r.a.Lock, mesh: p.Mesh, lose: lose, held: map[string]*held{}}
 	l.lock.For, l.lock.Every = cmp.Or(l.lock.For, lockFor), cmp.Or(l.lock.Every, lockEvery)
+	if l.lock.Clock == nil {
+		l.lock.Clock = patience.Elapsed
+	}
 	r.locks = l
 	unlock := func() {
 		l.releaseAll(ctx)
@@ -172,7 +179,9 @@ func (l *locks) take(ctx context.Context, name string, system plan.Change) error
 	began := l.run.now()
 	notice := func(text string) { l.run.says(0, c, began, text, nil) }
 	var got *coordinationv1.Lease
+	var since time.Duration
 	err := l.run.retry(ctx, notice, func(ctx context.Context) (err error) {
+		since = l.lock.Clock()
 		got, err = l.try(ctx, name, notice)
 		if apierrors.IsNotFound(err) {
 			if system.Want == nil {
@@ -185,6 +194,7 @@ func (l *locks) take(ctx context.Context, name string, system plan.Change) error
 			if err := w.apply(ctx, *system.Want); err != nil {
 				return err
 			}
+			since = l.lock.Clock()
 			got, err = l.try(ctx, name, notice)
 		}
 		return err
@@ -198,7 +208,8 @@ func (l *locks) take(ctx context.Context, name string, system plan.Change) error
 	case err != nil:
 		return &ObjectError{Cluster: name, Verb: "lock", Object: c.Object, Err: err}
 	}
-	l.keep(ctx, name, got)
+	// It may have been watched for a while before it was taken: the next renewal is soon.
+	l.keep(ctx, name, got, max(since, l.lock.Clock()-l.lock.Every))
 	return nil
 }
 
@@ -217,22 +228,16 @@ func (l *locks) try(ctx context.Context, name string, notice func(string)) (*coo
 	if err != nil {
 		return nil, err
 	}
-	holder, since, ends := holderOf(there)
+	holder, since := holderOf(there)
 	free := holder.ID == l.lock.Holder.ID || l.lock.Steal || l.lock.Dead != nil && l.lock.Dead(holder)
-	if !free && !ends.After(l.run.now()) {
-		// Clocks may differ: what has run out by ours is watched for as long as its holder takes to renew it.
-		notice(fmt.Sprintf("the lock of %s seems to have run out: making sure", holder))
-		if err := patience.Sleep(ctx, l.lock.Every+l.lock.Every/5); err != nil {
+	if !free {
+		notice(fmt.Sprintf("%s holds the lock: looking whether it is renewed, for at most %s", holder, l.lock.For))
+		if free, err = l.abandoned(ctx, leases, there); err != nil {
 			return nil, err
 		}
-		again, err := leases.Get(ctx, LockName(l.mesh), metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		free = again.ResourceVersion == there.ResourceVersion
 	}
 	if !free {
-		return nil, &LockedError{Mesh: l.mesh, Cluster: name, Holder: holder, Since: since, Ends: ends}
+		return nil, &LockedError{Mesh: l.mesh, Cluster: name, Holder: holder, Since: since}
 	}
 	return leases.Update(ctx, l.lease(there), metav1.UpdateOptions{FieldManager: object.Manager})
 }
@@ -264,8 +269,8 @@ func (l *locks) lease(was *coordinationv1.Lease) *coordinationv1.Lease {
 	return lease
 }
 
-// holderOf reads who holds a Lease, since when, and until when if nobody renews it.
-func holderOf(lease *coordinationv1.Lease) (h Holder, since, ends time.Time) {
+// holderOf reads who says that he holds a Lease, and since when by his clock.
+func holderOf(lease *coordinationv1.Lease) (h Holder, since time.Time) {
 	if json.Unmarshal([]byte(lease.Annotations[annotationHolder]), &h) != nil || h.User == "" {
 		h = Holder{User: "somebody", Host: "an unknown host"}
 		if lease.Spec.HolderIdentity != nil {
@@ -275,62 +280,7 @@ func holderOf(lease *coordinationv1.Lease) (h Holder, since, ends time.Time) {
 	if lease.Spec.AcquireTime != nil {
 		since = lease.Spec.AcquireTime.Time
 	}
-	if lease.Spec.RenewTime != nil && lease.Spec.LeaseDurationSeconds != nil {
-		ends = lease.Spec.RenewTime.Add(time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second)
-	}
-	return h, since, ends
-}
-
-// keep renews a Lease until it is released.
-func (l *locks) keep(ctx context.Context, name string, lease *coordinationv1.Lease) {
-	ctx, stop := context.WithCancel(ctx)
-	h := &held{lease: lease, stop: stop, done: make(chan struct{})}
-	l.mu.Lock()
-	l.held[name] = h
-	l.mu.Unlock()
-	go func() {
-		defer close(h.done)
-		last := l.run.now()
-		for patience.Sleep(ctx, l.lock.Every) == nil {
-			err := l.renew(ctx, name, h)
-			switch {
-			case err == nil:
-				last = l.run.now()
-			case ctx.Err() != nil:
-				return
-			case errors.As(err, new(*LockedError)), apierrors.IsNotFound(err), l.run.since(last) > l.lock.For-l.lock.Every:
-				l.lose(fmt.Errorf("the lock in cluster %s was lost: %s", name, explain(err)))
-				return
-			}
-		}
-	}()
-}
-
-func (l *locks) renew(ctx context.Context, name string, h *held) error {
-	leases := l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace)
-	mine := h.lease.DeepCopy()
-	now := metav1.NewMicroTime(l.run.now())
-	mine.Spec.RenewTime = &now
-	got, err := leases.Update(ctx, mine, metav1.UpdateOptions{FieldManager: object.Manager})
-	if apierrors.IsConflict(err) { // taken over, or an answer that was lost
-		got, err = l.ours(ctx, name)
-	}
-	if err == nil {
-		h.lease = got
-	}
-	return err
-}
-
-// ours is a cluster's Lease as it is now; LockedError if it is no longer this run's.
-func (l *locks) ours(ctx context.Context, name string) (*coordinationv1.Lease, error) {
-	there, err := l.run.a.Conns[name].Kube.CoordinationV1().Leases(object.SystemNamespace).Get(ctx, LockName(l.mesh), metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	if holder, since, ends := holderOf(there); holder.ID != l.lock.Holder.ID {
-		return nil, &LockedError{Mesh: l.mesh, Cluster: name, Holder: holder, Since: since, Ends: ends}
-	}
-	return there, nil
+	return h, since
 }
 
 // release lets go of a cluster's Lease, if we still hold it. It is no failure when it cannot be reached: it ends.

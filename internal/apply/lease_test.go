@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,7 +83,7 @@ func TestTheSecondOfTwoIsTold(t *testing.T) {
 	if _, ok := errors.AsType[*apply.LockedError](err); !ok {
 		t.Fatalf("%v, want that ann holds the lock", err)
 	}
-	for _, want := range []string{"cluster east: mesh two-at-once is being changed by ann@laptop (isthmus apply) since ", "ends by itself at ", "--steal-lock"} {
+	for _, want := range []string{"cluster east: mesh two-at-once is being changed by ann@laptop (isthmus apply) since ", "free by itself", "--steal-lock"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
@@ -194,26 +195,66 @@ func TestALockIsTakenOver(t *testing.T) {
 		reason string
 		ends   time.Duration // from now; the lease as somebody left it
 		change func(*apply.Lock)
-		told   bool
 	}{
-		{"it runs still", time.Minute, nil, true},
-		{"it has run out", -time.Second, nil, false},
-		{"whoever held it is dead", time.Minute, func(l *apply.Lock) { l.Dead = func(h apply.Holder) bool { return h.User == "ann" } }, false},
-		{"it is stolen", time.Minute, func(l *apply.Lock) { l.Steal = true }, false},
+		{"nobody renews it", time.Minute, nil},
+		{"it has run out", -time.Second, nil},
+		{"its holder's clock is two hundred years ahead", 200 * 365 * 24 * time.Hour, nil},
+		{"whoever held it is dead", time.Minute, func(l *apply.Lock) {
+			l.For, l.Dead = time.Hour, func(h apply.Holder) bool { return h.User == "ann" }
+		}},
+		{"it is stolen", time.Minute, func(l *apply.Lock) { l.For, l.Steal = time.Hour, true }},
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			b := newBench(t, "takeover-"+strings.ReplaceAll(c.reason[len(c.reason)-5:], " ", "x"))
 			b.small()
-			left := leftLease(b, c.ends)
-			err := b.as(t.Context(), "bob", c.change)
-			if (err != nil) != c.told {
-				t.Errorf("%v, told %t", err, c.told)
+			leftLease(b, c.ends)
+			if err := b.as(t.Context(), "bob", c.change); err != nil {
+				t.Error(err)
 			}
-			if l := b.lease("east"); (l != nil) != c.told || l != nil && l.ResourceVersion != left.ResourceVersion {
+			if l := b.lease("east"); l != nil {
 				t.Errorf("the lock afterwards: %v", l)
 			}
 		})
+	}
+}
+
+// TestASuspendedMachineDoesNotWriteWhenItWakes: ann's machine is suspended for longer than the lock lasts, between two of
+// her writes. Her first request after that is none that writes.
+func TestASuspendedMachineDoesNotWriteWhenItWakes(t *testing.T) {
+	needClusters(t)
+	anchored(t)
+	b, ann := newBench(t, "suspended"), newBench(t, "suspended")
+	b.small()
+	ann.small()
+	var asleep, after atomic.Int64
+	ann.wrap = func(_ string, rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			lease := strings.Contains(req.URL.Path, "/leases")
+			if isWrite(req) && !lease && asleep.Load() > 0 {
+				after.Add(1)
+			}
+			res, err := rt.RoundTrip(req)
+			if isWrite(req) && strings.HasSuffix(req.URL.Path, "/namespaces/suspended") {
+				asleep.Store(int64(time.Hour))
+			}
+			return res, err
+		})
+	}
+	began := time.Now()
+	err := ann.as(t.Context(), "ann", func(l *apply.Lock) {
+		l.For, l.Every = time.Minute, 20*time.Second
+		l.Clock = func() time.Duration { return time.Since(began) + time.Duration(asleep.Load()) }
+	})
+	if err == nil || !strings.Contains(err.Error(), "was not renewed in time (was this machine suspended?)") {
+		t.Errorf("ann: %v", err)
+	}
+	// What was on its way when she fell asleep, in both clusters, is none that was begun after.
+	if n := after.Load(); n > 1 {
+		t.Errorf("%d requests that write were made after she woke", n)
+	}
+	if asleep.Load() == 0 {
+		t.Error("nothing was written: this proves nothing")
 	}
 }
 

@@ -62,6 +62,9 @@ func (w writer) apply(ctx context.Context, o object.Object) error {
 
 // write is one try of apply; again tells that an earlier one may have been done and its answer lost.
 func (w writer) write(ctx context.Context, o object.Object, body *unstructured.Unstructured, opts metav1.ApplyOptions, again bool) error {
+	if err := w.run.locks.mayWrite(w.change.Cluster); err != nil {
+		return err
+	}
 	r, err := w.client(body.GroupVersionKind().Version)
 	if err != nil {
 		return err
@@ -228,6 +231,9 @@ func (w writer) delete(ctx context.Context) error {
 		opts.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
 	err := w.run.retry(ctx, w.notice, func(ctx context.Context) error {
+		if err := w.run.locks.mayWrite(w.change.Cluster); err != nil {
+			return err
+		}
 		r, err := w.client("")
 		if noKind(err) {
 			return nil // the kind is gone, and its objects with it

@@ -40,21 +40,50 @@ func accounts(m mesh.Mesh, governors []mesh.Cluster, c mesh.Cluster) []account {
 	if used(ControlPlane) {
 		out = append(out, account{
 			name: ControlPlane, reason: fmt.Sprintf("lets the istiod of %s serve %s", c.RemoteOf, c.Name),
-			everywhere: slices.Concat(everywhere, controlPlaneRules), inIstio: slices.Concat(configRules(m), lockRules),
+			everywhere: slices.Concat(everywhere, controlPlaneRules(c)), inIstio: slices.Concat(configRules(m), lockRules),
 		})
 	}
 	return out
 }
 
 // controlPlaneRules are what the istiod that serves a cluster from elsewhere does there beside reading, in Istio 1.31:
-// less than istio-reader-clusterrole of its chart for remotes gives it, which has all ConfigMaps.
-var controlPlaneRules = []any{
-	verbs(rule("authentication.k8s.io", "tokenreviews"), "create"),                                                 // security/pkg/server/ca/authenticate/kubeauth
-	verbs(rule("authorization.k8s.io", "subjectaccessreviews"), "create"),                                          // pilot/pkg/credentials/kube: gateways' certificates
-	named(verbs(rule("", "namespaces"), "get"), RemoteNamespace),                                                   // multicluster.go: checkShouldLead
-	named(verbs(rule("", "configmaps"), "get", "list", "watch", "update"), rootConfigMaps...),                      // namespacecontroller.go: the mesh's root
-	verbs(rule("", "configmaps"), "create"),                                                                        // the same, in every namespace; no rule can name what is not there yet
-	verbs(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations"), "get", "list", "watch", "update"), // pkg/webhooks: their CA
+// less than istio-reader-clusterrole of its chart for remotes gives it, which has all ConfigMaps and all webhooks. That it
+// may create ConfigMaps of any name cannot be helped: no rule can name what is not there yet.
+func controlPlaneRules(c mesh.Cluster) []any {
+	webhooks := func() any { return rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations") }
+	return []any{
+		verbs(rule("authentication.k8s.io", "tokenreviews"), "create"),                            // security/pkg/server/ca/authenticate/kubeauth
+		verbs(rule("authorization.k8s.io", "subjectaccessreviews"), "create"),                     // pilot/pkg/credentials/kube: gateways' certificates
+		named(verbs(rule("", "namespaces"), "get"), RemoteNamespace),                              // multicluster.go: checkShouldLead
+		named(verbs(rule("", "configmaps"), "get", "list", "watch", "update"), rootConfigMaps...), // namespacecontroller.go: the mesh's root
+		verbs(rule("", "configmaps"), "create"),                                                   // the same, in every namespace
+		verbs(webhooks(), "get", "list", "watch"),                                                 // pkg/webhooks: which there are
+		named(verbs(webhooks(), "update"), injectors(c)...),                                       // the same: their CA
+	}
+}
+
+// injectors are the webhook configurations of a cluster's revision and its tags (istio-discovery: mutatingwebhook.yaml and
+// revision-tags-mwc.yaml; default: mutatingwebhook.yaml): whoever changes another one reads and changes every object that
+// this one asks about.
+func injectors(c mesh.Cluster) []string {
+	injector := "istio-sidecar-injector"
+	if c.Istio.Revision != "" {
+		injector += "-" + c.Istio.Revision
+	}
+	names := []string{injector, "istio-revision-tag-default"}
+	tags, _ := c.Istio.Value("revisionTags").([]any) // what is no list the chart refuses
+	for _, t := range tags {
+		if tag, ok := t.(string); ok {
+			names = append(names, "istio-revision-tag-"+tag)
+		}
+	}
+	if ns := c.IstioNamespace(); ns != RemoteNamespace {
+		for _, n := range slices.Clone(names) {
+			names = append(names, n+"-"+ns)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // rootConfigMaps are what istiod writes into every namespace.

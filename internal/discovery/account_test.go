@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,7 +57,11 @@ func TestControlPlaneMayDoThis(t *testing.T) {
 		map[string]any{"apiGroups": words(""), "resources": words("configmaps"), "verbs": words("create")},
 		map[string]any{
 			"apiGroups": words("admissionregistration.k8s.io"), "resources": words("mutatingwebhookconfigurations"),
-			"verbs": words("get", "list", "watch", "update"),
+			"verbs": words("get", "list", "watch"),
+		},
+		map[string]any{
+			"apiGroups": words("admissionregistration.k8s.io"), "resources": words("mutatingwebhookconfigurations"),
+			"verbs": words("update"), "resourceNames": words("istio-revision-tag-default", "istio-sidecar-injector"),
 		},
 	}
 	if diff := cmp.Diff(wantEverywhere, all[1].everywhere[len(readerRules):]); diff != "" || all[1].name != ControlPlane {
@@ -71,5 +76,51 @@ func TestControlPlaneMayDoThis(t *testing.T) {
 	}
 	if diff := cmp.Diff([][]any{readerRules}, [][]any{all[0].everywhere}); diff != "" {
 		t.Errorf("the reader may more than it did:\n%s", diff)
+	}
+}
+
+// TestOnlyItsOwnWebhooks: an istiod elsewhere changes the webhooks of its revision and of its tags, and nobody else's.
+func TestOnlyItsOwnWebhooks(t *testing.T) {
+	for _, c := range []struct {
+		reason  string
+		cluster mesh.Cluster
+		want    []string
+	}{
+		{"the default revision", mesh.Cluster{}, []string{"istio-revision-tag-default", "istio-sidecar-injector"}},
+		{"a revision", mesh.Cluster{Istio: mesh.Istio{Revision: "canary"}}, []string{"istio-revision-tag-default", "istio-sidecar-injector-canary"}},
+		{
+			"tags", mesh.Cluster{Istio: mesh.Istio{Revision: "canary", Values: map[string]any{"revisionTags": []any{"prod", "stage"}}}},
+			[]string{"istio-revision-tag-default", "istio-revision-tag-prod", "istio-revision-tag-stage", "istio-sidecar-injector-canary"},
+		},
+		{"tags that are none", mesh.Cluster{Istio: mesh.Istio{Values: map[string]any{"revisionTags": "prod"}}}, []string{"istio-revision-tag-default", "istio-sidecar-injector"}},
+	} {
+		if d := cmp.Diff(c.want, injectors(c.cluster)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, d)
+		}
+	}
+}
+
+// TestClustersOfOtherRevisionsHaveOtherRules: the accounts of one name are shared among clusters that are alike.
+func TestClustersOfOtherRevisionsHaveOtherRules(t *testing.T) {
+	m := mixed()
+	m.Clusters[2].Istio.Revision = "canary"
+	objects, err := Objects(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for name, list := range objects {
+		for _, o := range list {
+			if o.Body.GetKind() == "ClusterRole" && o.Body.GetName() == ControlPlane {
+				text, err := o.Body.MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
+				found[name] = string(text)
+			}
+		}
+	}
+	if text := found[m.Clusters[2].Name]; !strings.Contains(text, "istio-sidecar-injector-canary") {
+		t.Errorf("%s: %s", m.Clusters[2].Name, text)
 	}
 }

@@ -14,6 +14,7 @@ package discovery
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -111,10 +112,14 @@ func Objects(m mesh.Mesh) (object.Objects, error) {
 	bodies := map[string][]*unstructured.Unstructured{}
 	for _, c := range m.Clusters {
 		for _, a := range accounts(m, governors, c) {
-			if bodies[a.name] == nil {
-				bodies[a.name] = a.objects()
+			alike := a.name
+			if a.name == ControlPlane { // its rules name the cluster's webhooks
+				alike = strings.Join(append(injectors(c), a.name), " ")
 			}
-			for _, body := range bodies[a.name] {
+			if bodies[alike] == nil {
+				bodies[alike] = a.objects()
+			}
+			for _, body := range bodies[alike] {
 				out.Add(c.Name, label.Own(m.Name, object.Object{Part: object.PartDiscovery, Reason: a.reason, Body: body}))
 			}
 		}

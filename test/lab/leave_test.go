@@ -174,7 +174,19 @@ func together(t *testing.T, doc string) {
 	for _, args := range [][]string{{"plan", "-f", "-"}, {"check", "-f", "-"}, {"status", "-f", "-"}} {
 		must(t, doc, args...)
 	}
+	// Her run renews it, as far as can be seen from here.
+	renewing, stop := context.WithCancel(t.Context())
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		for n := 0; renewing.Err() == nil; n++ {
+			_, _ = tryKubectl(t, "east", "-n", "isthmus-system", "annotate", "--overwrite", "lease", "isthmus-lock-shop", fmt.Sprintf("renewed=%d", n)) // once more in a second
+			pause(renewing, t, time.Second)
+		}
+	}()
 	r := isthmus(t, doc, "apply", "-f", "-")
+	stop()
+	<-renewed
 	if r.code != 1 || !strings.Contains(r.err, "mesh shop is being changed by ann@laptop (isthmus apply) since ") {
 		t.Errorf("exit %d while somebody else writes:\n%s\n%s", r.code, r.out, r.err)
 	}
