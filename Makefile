@@ -58,8 +58,25 @@ packages: ## Debian packages that the lab calls
 	@.ci/packages
 
 .PHONY: lint
-lint: ## golangci-lint with the project's config, gofumpt, go vet
+lint: vulncheck ## golangci-lint with the project's config, gofumpt, go vet, vulncheck
 	go tool -modfile=tools/go.mod golangci-lint run ./...
+
+.PHONY: vulncheck
+vulncheck: ## Go's vulnerability database against this code; what stands is judged in tools/vuln/judged.txt
+	go test -C tools/vuln ./...
+	go run -C tools/vuln .
+
+# FUZZTIME is how long each fuzzer runs; what it finds is in the testdata of its package.
+FUZZTIME ?= 5m
+
+.PHONY: fuzz
+fuzz: ## every fuzzer for FUZZTIME
+	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go internal lab); do \
+		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z]*)\(.*/\1/p' $$f); do \
+			echo "fuzzing     $$name in $$(dirname $$f)"; \
+			go test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
+		done; \
+	done
 
 .PHONY: clean
 clean: ## the built programs; never a lab or a cache

@@ -26,7 +26,7 @@ func TestOnlyFilesAreRead(t *testing.T) {
 	if sources, _, err := Read([]string{dir}, nil, nil); err != nil || len(sources) != 2 {
 		t.Errorf("%d sources, %v", len(sources), err)
 	}
-	for name, make := range map[string]func(string) error{
+	for name, put := range map[string]func(string) error{
 		"a link to a device": func(path string) error { return os.Symlink("/dev/zero", path) },
 		"a pipe":             func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		"a link to a pipe": func(path string) error {
@@ -43,7 +43,7 @@ func TestOnlyFilesAreRead(t *testing.T) {
 		},
 	} {
 		path := filepath.Join(dir, "z.yaml")
-		if err := make(path); err != nil {
+		if err := put(path); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := Read([]string{dir}, nil, nil); err == nil || !strings.Contains(err.Error(), "z.yaml") {

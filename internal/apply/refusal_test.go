@@ -39,12 +39,13 @@ var refusals = []struct {
 	{
 		reason: "more data than a ConfigMap may have",
 		object: `{apiVersion: v1, kind: ConfigMap, metadata: {name: refused, namespace: NS}, data: {a: "` + strings.Repeat("x", 1100<<10) + `"}}`,
-		says:   []string{"apply ConfigMap NS/refused: ", "larger than 1 MiB"},
+		says:   []string{"ConfigMap NS/refused would hold 1126400 bytes, and a ConfigMap holds 1048576"}, // the plan says so
 	},
 	{
 		reason: "more than an API server takes at all",
-		object: `{apiVersion: v1, kind: ConfigMap, metadata: {name: refused, namespace: NS}, data: {a: "` + strings.Repeat("x", 4<<20) + `"}}`,
-		says:   []string{"apply ConfigMap NS/refused: ", "larger than 3 MiB"},
+		object: `{apiVersion: apps/v1, kind: Deployment, metadata: {name: refused, namespace: NS}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {
+			containers: [{name: a, image: a, args: ["` + strings.Repeat("x", 4<<20) + `"]}]}}}}`,
+		says: []string{"apply Deployment NS/refused: ", "larger than 3 MiB"},
 	},
 }
 

@@ -27,9 +27,9 @@ func newUninstall(e *env) *cobra.Command {
 		Short: "Take away what Isthmus made, and nothing else",
 		Long: `Uninstall deletes what the inventories of this mesh list, in the reverse of the order in which it was made. CRDs stay:
 with a CRD goes everybody's configuration of that kind. So do the ConfigMaps istio-ca-root-cert and istio-ca-crl, which
-istiod itself puts into every namespace. A namespace that holds anything of somebody else's stays, and the plan names what
-that is. Without --yes it shows what it would delete and does nothing; with --out FILE it
-keeps that plan, and isthmus apply FILE does it, or refuses and says what has moved since.
+istiod itself puts into every namespace. A namespace that holds anything of somebody else's stays, and the plan names it.
+Without --yes it shows what it would delete and does nothing; with --out FILE it keeps that plan, and isthmus apply FILE
+does it, or refuses and says what has moved since.
 
 With --cluster only the clusters that it names leave, and the rest goes on working: first the others forget them, and
 when none of their proxies sends there any more, gateway, control plane and trust go. If the first cluster of the
@@ -41,10 +41,10 @@ document afterwards: the next apply would bring them back.`,
 			if err := e.outFile(&out); err != nil {
 				return err
 			}
-			if out != "" && yes {
+			switch {
+			case out != "" && yes:
 				return usagef("--yes does it, and --out keeps the plan for later: give one of them")
-			}
-			if len(clusters) > 0 || out != "" {
+			case len(clusters) > 0 || out != "":
 				load = e.charted // what the others want is computed; charts fill in what the document leaves to them
 			}
 			whole, err := load(c.Context())

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,13 +66,11 @@ Exits 0 when everything is proved, 4 when something is not, 1 when no proof coul
 			if err != nil {
 				return err
 			}
-			if flags.calls < 1 || flags.calls > 1000 {
+			eng.Mesh.Verify.Image = cmp.Or(flags.image, eng.Mesh.Verify.Image)
+			switch {
+			case flags.calls < 1 || flags.calls > 1000:
 				return usagef("--calls %d: from 1 to 1000", flags.calls)
-			}
-			if flags.image != "" {
-				eng.Mesh.Verify.Image = flags.image
-			}
-			if eng.Mesh.Verify.Image == "" {
+			case eng.Mesh.Verify.Image == "":
 				return usagef("no image to run: spec.verify.image in %s is empty, and there is no --image\n"+
 					"  Make one of this program: isthmus image --push REGISTRY/isthmus:1   then name it there", e.file)
 			}

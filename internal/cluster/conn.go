@@ -126,9 +126,10 @@ func New(name string, cfg *rest.Config, timeout time.Duration) (*Conn, error) {
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return bodies{rt} })
 	bounded := rest.CopyConfig(cfg)
 	bounded.Timeout = timeout
-	bounded.Wrap(func(rt http.RoundTripper) http.RoundTripper { return bodies{rt} })
 	kube, err := kubernetes.NewForConfig(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: make client: %w", name, err)
@@ -150,6 +151,10 @@ type bodies struct{ next http.RoundTripper }
 
 func (b bodies) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := b.next.RoundTrip(req)
+	if err == nil && res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified {
+		// No API server does that, and who follows asks whom a cluster names, from this machine.
+		return nil, errors.Join(fmt.Errorf("it answers with a redirect (%s), which is not followed", res.Status), res.Body.Close())
+	}
 	if q := req.URL.Query(); err == nil && res.StatusCode != http.StatusSwitchingProtocols && q.Get("watch") == "" && q.Get("follow") == "" {
 		res.Body = input.Limit(res.Body, input.Answer)
 	}

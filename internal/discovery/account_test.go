@@ -89,7 +89,8 @@ func TestOnlyItsOwnWebhooks(t *testing.T) {
 		{"the default revision", mesh.Cluster{}, []string{"istio-revision-tag-default", "istio-sidecar-injector"}},
 		{"a revision", mesh.Cluster{Istio: mesh.Istio{Revision: "canary"}}, []string{"istio-revision-tag-default", "istio-sidecar-injector-canary"}},
 		{
-			"tags", mesh.Cluster{Istio: mesh.Istio{Revision: "canary", Values: map[string]any{"revisionTags": []any{"prod", "stage"}}}},
+			"tags",
+			mesh.Cluster{Istio: mesh.Istio{Revision: "canary", Values: map[string]any{"revisionTags": []any{"prod", "stage"}}}},
 			[]string{"istio-revision-tag-default", "istio-revision-tag-prod", "istio-revision-tag-stage", "istio-sidecar-injector-canary"},
 		},
 		{"tags that are none", mesh.Cluster{Istio: mesh.Istio{Values: map[string]any{"revisionTags": "prod"}}}, []string{"istio-revision-tag-default", "istio-sidecar-injector"}},

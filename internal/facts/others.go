@@ -109,8 +109,7 @@ func (c *Cluster) going(want []object.Object) []string {
 func OthersIn(ctx context.Context, conn *cluster.Conn, namespace, mesh string) (Held, error) {
 	lists, err := conn.Kube.Discovery().ServerPreferredNamespacedResources()
 	if err != nil {
-		var failed *discovery.ErrGroupDiscoveryFailed
-		if errors.As(err, &failed) {
+		if _, failed := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); failed {
 			return Held{}, fmt.Errorf("some kinds are served by an API that does not answer, and its namespace could not be deleted either: %w", err)
 		}
 		return Held{}, fmt.Errorf("which kinds there are: %w", err)

@@ -130,7 +130,7 @@ func TestCut(t *testing.T) {
 		`{"uid":"a","x":"b","time":"c"}`:     `{"uid":"_","x":"b","time":"_"} a,c 0`,
 		`{"uid":"a","o":[{"uid":"b"}]}`:      `{"uid":"_","o":[{"uid":"_"}]} a,b -1`,
 		`{"x":"\"uid\":\"a\"","uid":"\u00"}`: `{"x":"\"uid\":\"a\"","uid":"\u00"}  -1`,
-		`{"d":"hmac-sha256:00","uid":7`:           `{"d":"_","uid":7 hmac-sha256:00 -1`,
+		`{"d":"hmac-sha256:00","uid":7`:      `{"d":"_","uid":7 hmac-sha256:00 -1`,
 		`{"uid":"a`:                          `{"uid":"a  -1`,
 	} {
 		bones, parts, uid := cut([]byte(raw))
@@ -171,7 +171,7 @@ func TestServerSet(t *testing.T) {
 		`{"metadata":{"uid":"a","managedFields":[{"time":"t"},{"time":"u"},{}]}}`:                 "u a t",
 		`{"metadata":{"uid":"a","resourceVersion":"1"},"data":{"time":"noon"}}`:                   "-a 1 noon",
 		`{"metadata":{"uid":"a"},"data":{"resourceVersion":"a"}}`:                                 "-a a",
-		`{"metadata":{"uid":"a","resourceVersion":"1"},"status":{"image":"hmac-sha256:00"}}`:           "-a 1 hmac-sha256:00",
+		`{"metadata":{"uid":"a","resourceVersion":"1"},"status":{"image":"hmac-sha256:00"}}`:      "-a 1 hmac-sha256:00",
 		`{"metadata":{"uid":"a","creationTimestamp":"t","managedFields":[{"time":"t"}]},"x":"t"}`: "a t t",
 	} {
 		u := &unstructured.Unstructured{}

@@ -57,8 +57,7 @@ func readable(name string, most int64) error {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		var path *fs.PathError
-		if errors.As(err, &path) {
+		if path, is := errors.AsType[*fs.PathError](err); is {
 			return path.Err
 		}
 		return err

@@ -102,48 +102,14 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 	} else {
 		c.Reason = whyConfigure(c, changed)
 	}
-	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" {
-		c.Action, c.Reason = Replace, field+" cannot be changed in place"
-		if c.Want.Sealed != nil && c.Want.Sealed.Kind.Irreplaceable() {
-			c.Action = ""
-			d.conflict(c.Object, "", "has a "+field+" that cannot be changed in place, and its content could not be made again", "look at who made it so: kubectl get secret -o yaml --show-managed-fields")
-			return nil
-		}
+	if field := mustReplace(want, live); field != "" && want.GetKind() != "Namespace" && !d.replaces(c, field) {
+		return nil
 	}
 	c.Impact = append(c.Impact, d.impact(c, live)...)
 	if c.TakeOver && !d.takeOver(c, live) {
 		c.Action = ""
 	}
 	return nil
-}
-
-// keepType leaves a Secret of ours the type that it was made with, which cannot be changed: what counts is what it holds,
-// and its judge looks at that. One that was put back from a backup may be Opaque.
-func (c *Change) keepType(live *unstructured.Unstructured) *unstructured.Unstructured {
-	kind, ok := live.Object["type"]
-	if ok && kind == c.Want.Body.Object["type"] {
-		return c.Want.Body
-	}
-	want := c.ownBody()
-	if want.Object["type"] = kind; !ok {
-		delete(want.Object, "type")
-	}
-	return want
-}
-
-// losing stops everything while what cannot be made again is on its way out: it can still be copied now.
-func (d *decider) losing(c *Change, live *unstructured.Unstructured) {
-	c.Action = ""
-	context := d.cluster
-	if m, ok := d.in.Mesh.Cluster(d.cluster); ok {
-		context = cmp.Or(m.Context, m.Name)
-	}
-	waits := "it goes any moment"
-	if f := live.GetFinalizers(); len(f) > 0 {
-		waits = "it waits for " + strings.Join(f, ", ")
-	}
-	d.conflict(c.Object, "somebody who deletes it", "is being deleted, and its content cannot be made again; "+waits,
-		fmt.Sprintf("keep a copy of its tls.crt and tls.key now: kubectl --context %s -n %s get secret %s -o yaml; once it is gone, make it again from that copy with the labels that it has", context, c.Object.Namespace, c.Object.Name))
 }
 
 // ownBody gives a change a body that no other cluster's shares, and returns it: only such a one may be changed.
@@ -243,19 +209,6 @@ func (d *decider) unwanted(ref object.Ref) *Change {
 	return c
 }
 
-// elsewhere tells whether the root of this cluster is in the home cluster too, or will be when it goes here.
-func (d *decider) elsewhere() bool {
-	home := d.in.Mesh.Home().Name
-	if home == d.cluster || d.pending[home] != "" {
-		return false
-	}
-	if d.in.RootFrom == d.cluster {
-		return true
-	}
-	a, b := keptRoot(d.in, d.cluster), keptRoot(d.in, home)
-	return a != nil && b != nil && sameRoot(a, b)
-}
-
 // holds tells whether a namespace holds what is not ours, or may, and notes that it stays.
 func (d *decider) holds(namespace string) bool {
 	held, known := d.now.Held[namespace]
@@ -333,36 +286,6 @@ func (d *decider) inventory(changes []Change) (*Change, error) {
 		d.tooLarge(first) // of what was and what will be, while both are there
 	}
 	return c, nil
-}
-
-// mostHeld is how much a ConfigMap or a Secret holds, in bytes (Kubernetes: pkg/apis/core, MaxSecretSize, which is that of
-// ConfigMaps too).
-const mostHeld = 1 << 20
-
-// held is how much a ConfigMap or a Secret holds.
-func held(body *unstructured.Unstructured) int {
-	n := 0
-	for _, field := range []string{"data", "binaryData", "stringData"} {
-		data, _, _ := unstructured.NestedFieldNoCopy(body.Object, field) // what is no map an API server refuses in its own words
-		values, _ := data.(map[string]any)
-		for _, v := range values {
-			s, _ := v.(string)
-			n += len(s)
-		}
-	}
-	return n
-}
-
-// tooLarge notes an object that no API server would take.
-func (d *decider) tooLarge(o object.Object) bool {
-	if kind := o.Body.GetKind(); kind != "ConfigMap" && kind != "Secret" {
-		return false
-	}
-	n := held(o.Body)
-	if n > mostHeld {
-		d.conflict(o.Ref(), "", fmt.Sprintf("would hold %d bytes, and a %s holds %d", n, o.Body.GetKind(), mostHeld), "make it smaller, or split it")
-	}
-	return n > mostHeld
 }
 
 // hasLabels tells whether an object has any label. GetLabels copies them, which of all objects of a large mesh is much.

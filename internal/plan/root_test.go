@@ -171,35 +171,40 @@ func TestNoPlanLosesARoot(t *testing.T) {
 		if err != nil {
 			return
 		}
-		home := w.mesh.Home().Name
-		for _, wave := range p.Waves {
-			for _, c := range wave.Changes {
-				if c.Object != rootRef || w.now.Clusters[c.Cluster].Live[rootRef] == nil {
-					continue
-				}
-				there := keepers[home] != "" && keepers[home] == keepers[c.Cluster] || in.RootFrom == c.Cluster
-				switch {
-				case c.Action == Replace, c.Seal, c.TakeOver:
-					r.Errorf("%s: %s, sealed anew %t, taken over %t", c.Cluster, c.Action, c.Seal, c.TakeOver)
-				case c.Action == Delete && !in.removal() && (c.Cluster == home || !there || c.MovedTo != home):
-					r.Errorf("%s: deleted, and %q has it (home %s has %q, it has %q)", c.Cluster, c.MovedTo, home, keepers[home], keepers[c.Cluster])
-				}
-			}
-		}
-		for _, wave := range p.Waves {
-			for _, c := range wave.Changes {
-				if c.Action == Delete && c.Object == (object.Ref{Kind: "Namespace", Name: object.SystemNamespace}) && keepers[c.Cluster] != "" && !in.removal() {
-					if action, _ := actionOn(p, c.Cluster); action != Delete {
-						r.Errorf("%s: the namespace of the root goes", c.Cluster)
-					}
-				}
-			}
-		}
+		w.losesNoRoot(r, in, p, keepers)
 	})
 }
 
 func (w *world) withoutRoot() {
 	for name := range w.want {
 		w.want[name] = slices.DeleteFunc(slices.Clone(w.want[name]), func(o object.Object) bool { return o.Body.GetName() == "isthmus-root" })
+	}
+}
+
+// losesNoRoot looks at what a plan does to the roots that are there: keepers are those, by cluster.
+func (w *world) losesNoRoot(r *rapid.T, in Input, p Plan, keepers map[string]string) {
+	home := w.mesh.Home().Name
+	for _, wave := range p.Waves {
+		for _, c := range wave.Changes {
+			if c.Object != rootRef || w.now.Clusters[c.Cluster].Live[rootRef] == nil {
+				continue
+			}
+			there := keepers[home] != "" && keepers[home] == keepers[c.Cluster] || in.RootFrom == c.Cluster
+			switch {
+			case c.Action == Replace, c.Seal, c.TakeOver:
+				r.Errorf("%s: %s, sealed anew %t, taken over %t", c.Cluster, c.Action, c.Seal, c.TakeOver)
+			case c.Action == Delete && !in.removal() && (c.Cluster == home || !there || c.MovedTo != home):
+				r.Errorf("%s: deleted, and %q has it (home %s has %q, it has %q)", c.Cluster, c.MovedTo, home, keepers[home], keepers[c.Cluster])
+			}
+		}
+	}
+	for _, wave := range p.Waves {
+		for _, c := range wave.Changes {
+			if c.Action == Delete && c.Object == (object.Ref{Kind: "Namespace", Name: object.SystemNamespace}) && keepers[c.Cluster] != "" && !in.removal() {
+				if action, _ := actionOn(p, c.Cluster); action != Delete {
+					r.Errorf("%s: the namespace of the root goes", c.Cluster)
+				}
+			}
+		}
 	}
 }
