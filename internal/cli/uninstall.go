@@ -20,8 +20,7 @@ func newUninstall(e *env) *cobra.Command {
 	var clusters []string
 	var out string
 	var o plan.Options
-	var members memberFlags
-	var lock lockFlags
+	members, lock := memberFlags{}, lockFlags{}
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take away what Isthmus made, and nothing else",

@@ -66,26 +66,8 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		want = c.ownBody()
 		quiet(want, live)
 	}
-	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed, inherited: c.TakeOver}
-	if _, whole := live.Object["spec"]; changed && !whole && want.GetKind() == "CustomResourceDefinition" {
-		diff.kind = "" // facts hold only the metadata of kinds, which are megabytes
-	} else {
-		diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
-		if len(diff.yielded) > 0 { // the body is shared: a controller's fields are taken out of a copy
-			want = c.ownBody()
-			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed, inherited: diff.inherited}
-			diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
-		}
-	}
-	for _, drop := range diff.yielded {
-		drop()
-	}
-	if !c.Adopt && !c.TakeOver {
-		diff.added(cursor{ours: ours, others: others}, want, live)
-	}
-	if changed && diff.kind != "" {
-		diff.gone("", withoutContent(ours, c.Want.Sealed), want.Object, live.Object)
-	}
+	diff := differences(c, live, ours, others, changed)
+	want = c.Want.Body
 	c.Fields, c.Reclaim = diff.diffs, diff.reclaim
 	slices.SortStableFunc(c.Fields, func(a, b FieldDiff) int { return strings.Compare(a.Path, b.Path) })
 	switch {
@@ -110,6 +92,33 @@ func (d *decider) compare(c *Change, live *unstructured.Unstructured) error {
 		c.Action = ""
 	}
 	return nil
+}
+
+// differences are those of a live object from what is wanted. The wanted body becomes the change's own where something is
+// taken out of it.
+func differences(c *Change, live *unstructured.Unstructured, ours *fieldpath.Set, others []manager, changed bool) differ {
+	want := c.Want.Body
+	diff := differ{kind: want.GetKind(), secret: want.GetKind() == "Secret", changed: changed, inherited: c.TakeOver}
+	if _, whole := live.Object["spec"]; changed && !whole && want.GetKind() == "CustomResourceDefinition" {
+		diff.kind = "" // facts hold only the metadata of kinds, which are megabytes
+	} else {
+		diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
+		if len(diff.yielded) > 0 { // the body is shared: a controller's fields are taken out of a copy
+			want = c.ownBody()
+			diff = differ{kind: diff.kind, secret: diff.secret, changed: changed, inherited: diff.inherited}
+			diff.object(cursor{ours: ours, others: others}, want.Object, live.Object)
+		}
+	}
+	for _, drop := range diff.yielded {
+		drop()
+	}
+	if !c.Adopt && !c.TakeOver {
+		diff.added(cursor{ours: ours, others: others}, want, live)
+	}
+	if changed && diff.kind != "" {
+		diff.gone("", withoutContent(ours, c.Want.Sealed), want.Object, live.Object)
+	}
+	return diff
 }
 
 // ownBody gives a change a body that no other cluster's shares, and returns it: only such a one may be changed.
