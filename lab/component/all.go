@@ -69,6 +69,8 @@ func apiserverArgs(s Site) []string {
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file=" + pki("front-proxy.crt"), "--proxy-client-key-file=" + pki("front-proxy.key"),
+		"--audit-policy-file=" + s.Cluster.Path("etc", "audit.yaml"), "--audit-log-path=" + AuditLog(s.Cluster),
+		"--audit-log-maxsize=64", "--audit-log-maxbackup=1", "--audit-log-mode=batch",
 		"--endpoint-reconciler-type=lease", "--profiling=false",
 		// Two clusters of a lab start on two cores: a slow start is no reason to give up.
 		"--etcd-healthcheck-timeout=10s", "--shutdown-delay-duration=0s",

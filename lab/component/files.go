@@ -23,6 +23,19 @@ func Files(s Site) map[string]string {
 	}
 }
 
+// AuditLog is where a cluster's API server writes what service accounts ask for, and whether they may, a line each.
+func AuditLog(c layout.Cluster) string { return c.Path("audit", "log.jsonl") }
+
+// auditPolicy is of interest for the accounts that somebody made: Kubernetes' own would fill the disk.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
+- {level: Metadata, userGroups: ["system:serviceaccounts"], omitManagedFields: true}
+- {level: None}
+`
+
 func containerdFile(s Site) string {
 	return fmt.Sprintf(`version = 3
 root = %q

@@ -28,7 +28,12 @@ func Prepare(l layout.Lab, c layout.Cluster, now time.Time) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(c.Path("log"), 0o755); err != nil {
+	for _, dir := range []string{c.Path("log"), filepath.Dir(AuditLog(c))} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("prepare cluster %s: %w", c.Name, err)
+		}
+	}
+	if err := os.WriteFile(c.Path("etc", "audit.yaml"), []byte(auditPolicy), 0o644); err != nil {
 		return fmt.Errorf("prepare cluster %s: %w", c.Name, err)
 	}
 	if c.Hollow {

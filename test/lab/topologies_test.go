@@ -48,7 +48,7 @@ func TestTopologies(t *testing.T) {
 			for _, c := range top.clusters {
 				before[c] = everything(t, c)
 			}
-			doc := top.document(t)
+			doc, began := top.document(t), time.Now()
 			if top.example == "primary-remote" {
 				firstRound(t, doc)
 			}
@@ -56,6 +56,7 @@ func TestTopologies(t *testing.T) {
 			top.proved(t, doc)
 			writesNothing(t, doc, top.clusters...)
 			top.looks(t, doc)
+			accountsUse(t, top.clusters, began)
 			if top.example == "one-network" {
 				movesNetworks(t, top, doc)
 			}
