@@ -27,7 +27,7 @@ var spare = map[string]string{
 	"watch gateways":                    "clusters that have the CRDs of the Gateway API (pkg/kube/multicluster/cluster.go)",
 	"watch serviceexports":              "an istiod with ENABLE_MCS_SERVICE_DISCOVERY",
 	"watch serviceimports":              "an istiod with ENABLE_MCS_HOST",
-	"get mutatingwebhookconfigurations": "an istiod older than 1.31, which reads a webhook again before it changes it",
+	"get mutatingwebhookconfigurations": "nobody that was seen; kept until somebody has looked whether an istiod needs it",
 }
 
 // refused are requests that are refused by right, and why they are made.
